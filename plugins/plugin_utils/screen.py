@@ -1,0 +1,378 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""What the operator reads: one screen of plain words for each server, whatever the terminal.
+
+Nothing here decides anything. A screen is a diagnosis document told in the order in which somebody woken at
+night asks: what is wrong, how sure is that, does it still hurt, what can be lost, what do I type.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import (
+    fleet_line as fleet_line,
+)
+from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import (
+    WIDTH,
+    as_number,
+    count,
+    duration,
+    plain,
+    shorten,
+    size,
+    wrap,
+    wrap_command,
+)
+
+Document = t.Mapping[str, t.Any]
+LINE_LIMIT = 40
+_LABEL_WIDTH = 13
+_MARGIN = "  "
+_INDENT = _MARGIN + " " * _LABEL_WIDTH
+
+
+class Caps(t.NamedTuple):
+    """How many entries of each list a screen shows."""
+
+    causes: int
+    evidence: int
+    fixes: int
+    commands: int
+    risks: int
+    unknowns: int
+
+
+# From generous to tight: the first that fits into LINE_LIMIT is taken.
+_CAPS = (
+    Caps(causes=3, evidence=8, fixes=6, commands=6, risks=6, unknowns=4),
+    Caps(causes=2, evidence=6, fixes=4, commands=4, risks=4, unknowns=3),
+    Caps(causes=2, evidence=4, fixes=3, commands=3, risks=3, unknowns=2),
+    Caps(causes=1, evidence=3, fixes=2, commands=2, risks=2, unknowns=1),
+    Caps(causes=1, evidence=2, fixes=1, commands=2, risks=1, unknowns=1),
+)
+
+# Said where a document carries no title of its own for its state.
+_STATES = {
+    "healthy": "saves work",
+    "idle": "no save is due: too few changes for a save point",
+    "saves_disabled": "snapshots are switched off",
+    "save_in_progress": "a save is running: the status is that of the one before",
+    "save_delayed_by_aof_rewrite": "a save waits for the rewrite of the append-only file",
+    "save_stuck": "a save is running that does not get on",
+    "restarted_by_oom": "the server was killed for memory while it saved, and restarted",
+    "hidden_directory": "it saves into a directory that a mount has covered",
+    "unreachable": "the server does not answer",
+    "auth_required": "the server wants a password",
+    "loading": "the server is loading its data",
+    "not_permitted": "this user may not look",
+    "unsupported": "this kind of server is not supported",
+    "failing": "the last save failed",
+}
+_CONFIDENCE = {
+    "confirmed": "confirmed - a log line, a kernel record or an observed failure says so",
+    "probable": "probable - what is seen fits, nothing contradicts it, no record proves it",
+    "possible": "possible - it would explain this, but so would something else",
+}
+_SEVERITY_ORDER = {"critical": 0, "high": 1, "medium": 2, "low": 3, "info": 4}
+_DECISIONS = {
+    "apply": "safe to apply",
+    "opt_in": "on request only",
+    "refuse": "REFUSED",
+    "manual": "by hand",
+}
+
+
+def render(diagnosis: Document, host: str) -> str:
+    """The screen of one server: at most about 40 lines of 100 columns, without a trailing line end."""
+    if diagnosis.get("state") in ("healthy", "idle") and not diagnosis.get("cause"):
+        return "\n".join([_header(diagnosis, host), *_brief(diagnosis)])
+    lines: list[str] = []
+    for caps in _CAPS:
+        lines = [_header(diagnosis, host), *_full(diagnosis, caps)]
+        if len(lines) <= LINE_LIMIT:
+            break
+    return "\n".join(lines)
+
+
+def render_host(entry: Document, host: str) -> str:
+    """All screens of one host, and what to say where there is none."""
+    screens = [render(diagnosis, host) for diagnosis in entry.get("instances") or []]
+    if entry.get("error"):
+        screens.insert(0, render_trouble(host, bool(entry.get("reachable")), entry["error"], entry.get("probe")))
+    if not screens:
+        screens.append("\n".join([_rule(plain(host), ""), f"{_MARGIN}No Redis or Valkey server was found here."]))
+    return "\n" + "\n\n".join(screens) + "\n"
+
+
+def render_trouble(host: str, is_reachable: bool, error: object, probe: object = None) -> str:
+    """A host that could not be examined, and what a bare shell could still say about it."""
+    verdict = "could not be examined" if is_reachable else "not reachable"
+    lines = [_rule(plain(host), verdict), *wrap(plain(error), _MARGIN)]
+    for line in str(probe or "").splitlines()[:20]:
+        lines.append(_MARGIN + "  " + shorten(plain(line), WIDTH - 4))
+    return "\n".join(lines)
+
+
+# The parts of a screen
+
+
+def _header(diagnosis: Document, host: str) -> str:
+    instance = diagnosis.get("instance") or {}
+    server = [plain(instance.get(key)) for key in ("server", "version", "role") if instance.get(key)]
+    place = plain(instance.get("address") or "unknown address")
+    return _rule(f"{plain(host)}  {place}  {' '.join(server)}".rstrip(), plain(diagnosis.get("state") or "unknown"))
+
+
+def _rule(left: str, right: str) -> str:
+    left = shorten(left, WIDTH - len(right) - 12)
+    middle = "=" * max(WIDTH - len(left) - len(right) - 8 - (2 if right else 0), 3)
+    return f"=== {left} {middle} {right} ===" if right else f"=== {left} {middle}==="
+
+
+def _brief(diagnosis: Document) -> list[str]:
+    """A server that needs nobody tonight."""
+    exposure = diagnosis.get("exposure") or {}
+    sentences = [_sentence(_title(diagnosis))]
+    if exposure.get("seconds_since_last_save") is not None:
+        sentences.append(f"Last save {duration(exposure['seconds_since_last_save'])} ago.")
+    if exposure.get("changes_at_risk") is not None:
+        sentences.append(f"{count(exposure['changes_at_risk'], 'change')} since.")
+    sentences.append(f"Next save: {_forecast(diagnosis)}.")
+    lines = wrap(" ".join(sentences), _MARGIN)
+    risks = _sorted_risks(diagnosis)
+    if risks:
+        named = [f"{plain(risk.get('id'))} ({plain(risk.get('severity'))})" for risk in risks]
+        lines.extend(_labelled("Risks", _cut_list(named, 4)))
+    if diagnosis.get("unknowns"):
+        lines.extend(_labelled("Not seen", _cut_list([plain(gap.get("what")) for gap in diagnosis["unknowns"]], 3)))
+    return lines
+
+
+def _full(diagnosis: Document, caps: Caps) -> list[str]:
+    cause = diagnosis.get("cause") or {}
+    lines = ["", *wrap(_headline(diagnosis), _MARGIN)]
+    if cause.get("summary"):
+        lines.extend(wrap(plain(cause["summary"]), _MARGIN))
+    lines.append("")
+    if cause:
+        lines.extend(_labelled("How sure", _CONFIDENCE.get(str(cause.get("confidence")), plain(cause.get("confidence")))))
+        lines.extend(_labelled("Still there", _still_present(cause)))
+    lines.extend(_labelled("Writes", _writes(diagnosis)))
+    lines.extend(_labelled("At risk", _exposure(diagnosis)))
+    lines.extend(_labelled("Tries again", _recovery(diagnosis)))
+    lines.extend(_labelled("Next save", _sentence(_forecast(diagnosis), end="")))
+    lines.extend(_labelled("Place", _place(diagnosis)))
+    lines.extend(_other_causes(diagnosis, caps))
+    lines.extend(_labelled("How found", _path(diagnosis)))
+    lines.extend(_evidence(cause, caps))
+    lines.extend(_fixes(diagnosis, caps))
+    lines.extend(_risks(diagnosis, caps))
+    lines.extend(_unknowns(diagnosis, caps))
+    return lines
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    """``label   text`` with the text in its own column; nothing for no text."""
+    return wrap(text, _INDENT, first=_MARGIN + label.ljust(_LABEL_WIDTH)) if text else []
+
+
+def _cut_list(items: t.Sequence[str], limit: int) -> str:
+    rest = len(items) - limit
+    return ", ".join(items[:limit]) + (f" … and {rest} more: report.json has them" if rest > 0 else "")
+
+
+def _cut_note(total: int, shown: int) -> list[str]:
+    return [f"{_INDENT}… and {total - shown} more: report.json has them"] if total > shown else []
+
+
+def _sentence(text: str, end: str = ".") -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + end
+
+
+def _title(diagnosis: Document) -> str:
+    cause = diagnosis.get("cause") or {}
+    state = str(diagnosis.get("state"))
+    return plain(cause.get("title") or diagnosis.get("title") or _STATES.get(state, state))
+
+
+def _headline(diagnosis: Document) -> str:
+    title = _title(diagnosis)
+    if diagnosis.get("state") != "failing":
+        return _sentence(title)
+    cause = diagnosis.get("cause") or {}
+    name = f"  [{plain(cause['id'])}]" if cause.get("id") else ""
+    if cause.get("still_present") is False:
+        return f"THE LAST SAVE FAILED: {_sentence(title)}{name}"
+    return f"CAN'T SAVE: {_sentence(title)}{name}"
+
+
+def _still_present(cause: Document) -> str:
+    answers: dict[bool | None, str] = {
+        True: "yes - the next save would meet it again",
+        False: "no - it is gone; what is left is the status of the last save",
+    }
+    return answers.get(cause.get("still_present"), "unknown - it could not be checked now")
+
+
+def _writes(diagnosis: Document) -> str:
+    answers: dict[bool | None, str] = {
+        True: "BLOCKED - clients get MISCONF for every write",
+        False: "accepted",
+    }
+    return answers.get(diagnosis.get("writes_blocked"), "unknown")
+
+
+def _exposure(diagnosis: Document) -> str:
+    exposure = diagnosis.get("exposure") or {}
+    changes, seconds = exposure.get("changes_at_risk"), exposure.get("seconds_since_last_save")
+    if changes is None and seconds is None:
+        return ""
+    since = "the time of the last good save is unknown" if seconds is None else f"last good save {duration(seconds)} ago"
+    return f"{count(changes, 'change')} not on disk in a snapshot; {since}"
+
+
+def _recovery(diagnosis: Document) -> str:
+    recovery = diagnosis.get("recovery") or {}
+    if not recovery or "will_retry" not in recovery:
+        return ""
+    answers: dict[bool | None, str] = {True: "yes, by itself", False: "NO, it needs a BGSAVE"}
+    answer = answers.get(recovery.get("will_retry"), "unknown")
+    reason = plain(recovery.get("reason"))
+    return f"{answer} - {reason}" if reason else answer
+
+
+def _forecast(diagnosis: Document) -> str:
+    forecast = diagnosis.get("forecast") or {}
+    answer = forecast.get("answer")
+    if answer == "will_succeed":
+        return "should succeed"
+    if answer == "will_fail":
+        cause = forecast.get("cause")
+        name = cause.get("id") if isinstance(cause, dict) else cause
+        return f"WILL FAIL ({plain(name)})" if name else "WILL FAIL"
+    missing = [plain(item.get("what") if isinstance(item, dict) else item) for item in forecast.get("missing") or []]
+    return "unknown, for lack of " + _cut_list(missing, 3) if missing else "unknown"
+
+
+def _place(diagnosis: Document) -> str:
+    instance = diagnosis.get("instance") or {}
+    parts = []
+    if instance.get("dir"):
+        parts.append(f"{plain(instance['dir']).rstrip('/')}/{plain(instance.get('dbfilename') or '')}")
+    for key, words in (("pid", "pid {}"), ("uid", "uid {}"), ("unit", "{}"), ("config_file", "{}")):
+        if instance.get(key) not in (None, ""):
+            parts.append(words.format(plain(instance[key])))
+    return ", ".join(parts)
+
+
+def _other_causes(diagnosis: Document, caps: Caps) -> list[str]:
+    first = (diagnosis.get("cause") or {}).get("id")
+    others = [cause for cause in diagnosis.get("causes") or [] if cause.get("id") != first]
+    lines: list[str] = []
+    for cause in others[: caps.causes]:
+        text = f"{_sentence(plain(cause.get('title')))}  [{plain(cause.get('id'))}, {plain(cause.get('confidence'))}]"
+        lines.extend(_labelled("" if lines else "Also", text))
+    return lines + _cut_note(len(others), min(len(others), caps.causes))
+
+
+def _path(diagnosis: Document) -> str:
+    """The way through the tree: what was answered with yes or unknown; a run of no is one word."""
+    steps: list[str] = []
+    refusals: list[str] = []
+    for step in diagnosis.get("path") or []:
+        node, answer = plain(step.get("node")), str(step.get("answer"))
+        if answer == "no":
+            refusals.append(node)
+            continue
+        _add_refusals(steps, refusals)
+        refusals = []
+        steps.append(f"{node} {answer}")
+    _add_refusals(steps, refusals)
+    return " > ".join(steps)
+
+
+def _add_refusals(steps: list[str], refusals: t.Sequence[str]) -> None:
+    if len(refusals) <= 2:
+        steps.extend(f"{node} no" for node in refusals)
+    else:
+        steps.append(f"{len(refusals)} x no")
+
+
+def _evidence(cause: Document, caps: Caps) -> list[str]:
+    entries = list(cause.get("evidence") or [])
+    lines: list[str] = []
+    for entry in entries[: caps.evidence]:
+        lines.extend(_labelled("" if lines else "Evidence", shorten(_evidence_text(entry), 3 * (WIDTH - len(_INDENT)) - 6)))
+    return lines + _cut_note(len(entries), min(len(entries), caps.evidence))
+
+
+def _evidence_text(entry: object) -> str:
+    if not isinstance(entry, t.Mapping):
+        return plain(entry)
+    name = plain(entry.get("name"))
+    text = f"{name} = {_value(name, entry.get('value'))}" if name else _value(name, entry.get("value"))
+    if entry.get("expected") is not None:
+        text += f", should be {_value(name, entry['expected'])}"
+    return f"{plain(entry.get('source'))}: {text}" if entry.get("source") else text
+
+
+def _value(name: str, value: object) -> str:
+    """Numbers in the unit that their name says, as people read them."""
+    if as_number(value) is not None:
+        if name.endswith("_bytes"):
+            return size(value)
+        if name.endswith("_seconds"):
+            return duration(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "unknown"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_value(name, item) for item in value)
+    if isinstance(value, t.Mapping):
+        return ", ".join(f"{plain(key)} {_value(str(key), item)}" for key, item in value.items())
+    return plain(value)
+
+
+def _fixes(diagnosis: Document, caps: Caps) -> list[str]:
+    fixes = list(diagnosis.get("fixes") or [])
+    lines: list[str] = []
+    for fix in fixes[: caps.fixes]:
+        decision = _DECISIONS.get(str(fix.get("decision")), plain(fix.get("decision")))
+        reason = f" - {plain(fix['reason'])}" if fix.get("reason") else ""
+        lines.extend(_labelled("" if lines else "What to do", f"{plain(fix.get('id'))} ({decision}){reason}"))
+        commands = list(fix.get("commands") or [])
+        for command in commands[: caps.commands]:
+            lines.extend(wrap_command(plain(command), _INDENT + "  $ ", _INDENT + "      "))
+        lines.extend(_cut_note(len(commands), min(len(commands), caps.commands)))
+    return lines + _cut_note(len(fixes), min(len(fixes), caps.fixes))
+
+
+def _sorted_risks(diagnosis: Document) -> list[Document]:
+    risks: list[Document] = list(diagnosis.get("risks") or [])
+    return sorted(risks, key=lambda risk: _SEVERITY_ORDER.get(str(risk.get("severity")), 9))
+
+
+def _risks(diagnosis: Document, caps: Caps) -> list[str]:
+    risks = _sorted_risks(diagnosis)
+    lines: list[str] = []
+    for risk in risks[: caps.risks]:
+        text = f"{plain(risk.get('severity')):<7} {_sentence(plain(risk.get('title')))}  [{plain(risk.get('id'))}]"
+        lines.extend(_labelled("" if lines else "Risks", text))
+    return lines + _cut_note(len(risks), min(len(risks), caps.risks))
+
+
+def _unknowns(diagnosis: Document, caps: Caps) -> list[str]:
+    unknowns = list(diagnosis.get("unknowns") or [])
+    lines: list[str] = []
+    for gap in unknowns[: caps.unknowns]:
+        text = f"{plain(gap.get('what'))}: {plain(gap.get('why'))}"
+        if gap.get("remedy"):
+            text += f" -> {plain(gap['remedy'])}"
+        lines.extend(_labelled("" if lines else "Not seen", text))
+    return lines + _cut_note(len(unknowns), min(len(unknowns), caps.unknowns))
