@@ -1,0 +1,74 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the lab, the option ``--record``, and the figures at the end of the run."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .bench import Bench
+from .score import SCORE
+from .servers import KINDS, ServerKind
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="write each lab run's evidence as a replay file")
+
+
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    lines = SCORE.lines()
+    if lines:
+        terminalreporter.section("lab")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def lab_directory() -> t.Iterator[Path]:
+    """A directory that every user may enter (the servers run as users of their own)."""
+    path = Path(tempfile.mkdtemp(prefix="redisops-lab-"))
+    path.chmod(0o755)
+    (path / "bin").mkdir(mode=0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def bench_of(lab_directory: Path, request: pytest.FixtureRequest) -> t.Iterator[t.Callable[[ServerKind], Bench]]:
+    """Makes benches; each is cleaned up when the test ends."""
+    benches: list[Bench] = []
+
+    def make(kind: ServerKind) -> Bench:
+        require_kind(kind)
+        assert kind.binary is not None
+        directory = lab_directory / "bin" / kind.id
+        binary = directory / kind.name
+        if not binary.exists():
+            directory.mkdir()
+            binary.symlink_to(kind.binary)
+        bench = Bench(kind, Path(tempfile.mkdtemp(prefix="t", dir=lab_directory)), binary)
+        bench.base.chmod(0o755)
+        benches.append(bench)
+        return bench
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+def require_kind(kind: ServerKind) -> None:
+    if kind.binary is None:
+        if kind.missing_is_error:
+            pytest.fail(f"{kind.id}: {kind.reason}; `make test` installs it")
+        pytest.skip(f"{kind.id}: {kind.reason}")
+
+
+@pytest.fixture(params=KINDS, ids=[kind.id for kind in KINDS])
+def bench(request: pytest.FixtureRequest, bench_of: t.Callable[[ServerKind], Bench]) -> Bench:
+    return bench_of(request.param)

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The figures of one lab run."""
+
+from __future__ import annotations
+
+import collections
+
+
+class Score:
+    """Counts verdicts as the tests judge them; a fault that could not be provoked counts as not run."""
+
+    def __init__(self) -> None:
+        self.right: collections.Counter[str] = collections.Counter()
+        self.run: collections.Counter[str] = collections.Counter()
+        self.wrong: list[str] = []
+
+    def note(self, group: str, name: str, right: bool) -> None:
+        self.run[group] += 1
+        if right:
+            self.right[group] += 1
+        else:
+            self.wrong.append(f"{group}: {name}")
+
+    def lines(self) -> list[str]:
+        lines = []
+        for group in ("faults", "states", "pairs", "fleet"):
+            if self.run[group]:
+                lines.append(f"verdicts right / {group} x servers: {self.right[group]} / {self.run[group]}")
+        if self.run["controls"]:
+            false_causes = self.run["controls"] - self.right["controls"]
+            lines.append(f"false causes / controls x servers: {false_causes} / {self.run['controls']}")
+        return lines + [f"wrong: {name}" for name in self.wrong]
+
+
+SCORE = Score()
