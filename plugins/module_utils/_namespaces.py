@@ -1,0 +1,88 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""The namespaces of a process, and whether the collector itself runs in a container."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import (
+    parse_environment_variable,
+    parse_namespace,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._system import System
+
+# Name in the evidence and name of the link in /proc/PID/ns.
+NAMESPACE_LINKS = {"mount": "mnt", "pid": "pid", "user": "user", "network": "net", "cgroup": "cgroup"}
+
+# Inodes of the machine's first namespaces (include/linux/proc_ns.h, PROC_*_INIT_INO): fixed in every kernel.
+INITIAL_NAMESPACE_INODES = {"pid": 0xEFFFFFFC, "user": 0xEFFFFFFD, "cgroup": 0xEFFFFFFB}
+
+CONTAINER_MARKS = ("/run/systemd/container", "/.dockerenv", "/run/.containerenv")
+
+
+def read_namespace(system: System, pid: int | str, name: str) -> int | None:
+    """The inode of a process's namespace. Raises OSError where the link can't be read."""
+    return parse_namespace(system.read_link(f"/proc/{pid}/ns/{NAMESPACE_LINKS[name]}"))
+
+
+def try_read_namespace(system: System, pid: int | str, name: str) -> int | None:
+    """The same; None where the link can't be read."""
+    try:
+        return read_namespace(system, pid, name)
+    except OSError:
+        return None
+
+
+def describe_namespaces(
+    system: System, pid: int, note: t.Callable[[OSError], None]
+) -> dict[str, dict[str, t.Any]]:
+    """The namespaces of a process; ``note`` hears why one could not be read.
+
+    ``is_host`` means: the same as that of the first process that the collector sees. Where that one is not
+    readable, the collector's own namespace and the fixed inodes decide; else it stays None.
+    """
+    namespaces = {}
+    for name in NAMESPACE_LINKS:
+        try:
+            inode = read_namespace(system, pid, name)
+        except OSError as error:
+            note(error)
+            inode = None
+        namespaces[name] = {"inode": inode, "is_host": _is_of_host(system, name, inode)}
+    return namespaces
+
+
+def _is_of_host(system: System, name: str, inode: int | None) -> bool | None:
+    if inode is None:
+        return None
+    host_inode = try_read_namespace(system, 1, name)
+    if host_inode is not None:
+        return inode == host_inode
+    if inode == try_read_namespace(system, "self", name):
+        return True
+    initial = INITIAL_NAMESPACE_INODES.get(name)
+    if initial is None or in_own_pid_namespace(system) is not False:
+        return None
+    return inode == initial
+
+
+def in_own_pid_namespace(system: System) -> bool | None:
+    """Whether the collector sees only the processes of a pid namespace below the machine's."""
+    inode = try_read_namespace(system, "self", "pid")
+    return None if inode is None else inode != INITIAL_NAMESPACE_INODES["pid"]
+
+
+def collector_in_container(system: System) -> bool:
+    """Whether the collector runs in a container (systemd's CONTAINER_INTERFACE, the engines' own marks)."""
+    if any(system.exists(mark) for mark in CONTAINER_MARKS):
+        return True
+    try:
+        if parse_environment_variable(system.read_bytes("/proc/1/environ"), "container") is not None:
+            return True
+    except OSError:
+        pass  # not root: the marks and the namespace have to do
+    return in_own_pid_namespace(system) is True
