@@ -5,7 +5,8 @@
 """copy_tree.py DIRECTORY: copy the files of this checkout, without caches, into a fresh DIRECTORY.
 
 ansible-test wants a real directory ``ansible_collections/redisops/persistence`` (a link won't do), and looks at
-every file in it: so it gets what git knows or would add, and nothing else.
+every file in it: so it gets what git knows or would add, and nothing else. The copy is a git repository of its own,
+for ansible-test would otherwise ask the one around it, which ignores the copy as a whole: nothing left to check.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def copy_checkout(repository: Path, target: Path) -> int:
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(repository / name, target / name, follow_symlinks=False)
+    subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", str(target)], check=True)
     return len(names)
 
 

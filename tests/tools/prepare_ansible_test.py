@@ -72,6 +72,8 @@ def pip_settings() -> dict[str, dict[str, str]]:
         else:
             settings.setdefault(section, {})[key] = ast.literal_eval(value)
     settings.setdefault("global", {}).update(from_environment)
+    # Errors only: the output is that of the checks.
+    settings["global"]["quiet"] = "2"
     return settings
 
 
