@@ -1,0 +1,264 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""One host's evidence: every collector, for every server, in one execution.
+
+The shape is docs/evidence.md. Servers are asked side by side, so that one that hangs costs its own time-out and
+nothing of the others'.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.module_utils._cgroup import collect_cgroups
+from ansible_collections.redisops.persistence.plugins.module_utils._client import ConnectionOptions
+from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_config_file, read_password
+from ansible_collections.redisops.persistence.plugins.module_utils._container import collect_container
+from ansible_collections.redisops.persistence.plugins.module_utils._discovery import discover, find_pid
+from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import collect_data_directory
+from ansible_collections.redisops.persistence.plugins.module_utils._host_facts import collect_host
+from ansible_collections.redisops.persistence.plugins.module_utils._kernel_log import collect_kernel_log
+from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
+from ansible_collections.redisops.persistence.plugins.module_utils._process import collect_process
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import CONFIG_PARAMETERS, collect_redis
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_log import collect_redis_log
+from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
+from ansible_collections.redisops.persistence.plugins.module_utils._systemd import collect_systemd
+
+EVIDENCE_SCHEMA_VERSION = 1
+LOG_LIMIT_BYTES = 2 * 1024 * 1024
+# Beyond the answers of Redis itself: commands such as journalctl and systemctl, and a file system that does not answer.
+HOST_EVIDENCE_SECONDS = 30.0
+
+OBSERVED_SAVE_SECONDS = 900.0
+
+HOST_BLOCKS = ("process", "cgroups", "data_directory", "systemd", "container", "redis_log")
+
+
+class Target(t.NamedTuple):
+    """A server to look at: how to reach it, and its pid where discovery has seen it."""
+
+    options: ConnectionOptions
+    pid: int | None
+
+
+class Limits(t.NamedTuple):
+    """How much a collector may cost."""
+
+    log_limit_bytes: int = LOG_LIMIT_BYTES
+    deep: bool = False
+
+
+Observer = t.Callable[[Target, "dict[str, t.Any]", System, Gaps], t.Optional["dict[str, t.Any]"]]
+
+
+def discovered_targets(
+    system: System, defaults: dict[str, t.Any], password_from_config: bool, gaps: Gaps
+) -> list[Target]:
+    """Every server that runs on this host. Sentinels are left out: they save nothing."""
+    targets = []
+    for found in discover(system, gaps):
+        if found["sentinel"] or not found["addresses"]:
+            continue
+        options = dict(defaults)
+        kind, *place = found["addresses"][0]
+        if kind == "unix":
+            options["unix_socket"] = place[0]
+        else:
+            options.update(login_host=place[0], login_port=place[1])
+            if kind == "tls":
+                options["tls"] = True
+        if password_from_config and not options.get("login_password") and found["config_file"]:
+            options["login_password"] = read_password(system, in_root_of(found["pid"], found["config_file"]))
+        targets.append(Target(ConnectionOptions.from_mapping(options), found["pid"]))
+    return targets
+
+
+def named_targets(
+    system: System, instances: list[dict[str, t.Any]], defaults: dict[str, t.Any], password_from_config: bool
+) -> list[Target]:
+    """The servers that the caller named; what an entry leaves out comes from ``defaults``."""
+    targets = []
+    for instance in instances:
+        options = {**defaults, **{name: value for name, value in instance.items() if value is not None}}
+        connection = ConnectionOptions.from_mapping(options)
+        if password_from_config and not connection.login_password:
+            password = password_of_local_server(system, connection)
+            connection = ConnectionOptions.from_mapping({**options, "login_password": password})
+        targets.append(Target(connection, instance.get("pid")))
+    return targets
+
+
+def password_of_local_server(system: System, options: ConnectionOptions) -> str | None:
+    """The password in the configuration file of the local server that owns this address, if there is one."""
+    pid = find_pid(system, options, None)
+    for found in discover(system, Gaps()):
+        if found["pid"] == pid and found["config_file"]:
+            return read_password(system, in_root_of(found["pid"], found["config_file"]))
+    return None
+
+
+def in_root_of(pid: int, path: str) -> str:
+    """``path`` as a process means it: below its own root directory and in its own mount namespace."""
+    return f"/proc/{pid}/root/{path.lstrip('/')}"
+
+
+def collect_instance_host(
+    system: System, pid: int, redis: dict[str, t.Any] | None, gaps: Gaps, limits: Limits
+) -> dict[str, t.Any]:
+    """The host's side of one server.
+
+    :param redis: the REDIS block, whose settings say where the directory and the log are; None when it was not asked.
+    :return: the blocks process, cgroups, data_directory, systemd, container, redis_log; each is None where it could
+        not be read, with the reason among ``gaps``.
+    """
+    process = collect_process(system, pid, gaps, deep=limits.deep)
+    if process is None:
+        gaps.add("process", f"process {pid} ended while it was looked at", "Run the diagnosis again.")
+        return dict.fromkeys(HOST_BLOCKS)
+    systemd = collect_systemd(system, pid, gaps)
+    container = collect_container(system, pid, gaps)
+    settings = settings_in_force(redis)
+    data_directory = collect_data_directory(system, pid, process, directory_hints(settings), gaps)
+    log_hints = {
+        "logfile": settings.get("logfile"),
+        "loglevel": settings.get("loglevel"),
+        "syslog_enabled": settings.get("syslog-enabled") == "yes",
+        "syslog_ident": settings.get("syslog-ident"),
+        "daemonize": settings.get("daemonize"),
+        "unit": systemd["unit"] if systemd else None,
+        "container_log_path": container["log_path"] if container else None,
+        "directory": data_directory["path"] if data_directory else settings.get("dir"),
+    }
+    return {
+        "process": process,
+        "cgroups": collect_cgroups(system, pid, gaps),
+        "data_directory": data_directory,
+        "systemd": systemd,
+        "container": container,
+        "redis_log": collect_redis_log(system, pid, process, log_hints, gaps, limits.log_limit_bytes),
+    }
+
+
+def settings_in_force(redis: dict[str, t.Any] | None) -> dict[str, str]:
+    """What the server says of its settings; where it would not say, what its configuration file says."""
+    if redis is None:
+        return {}
+    return {**(redis.get("config_file_settings") or {}), **redis["config"]}
+
+
+def directory_hints(settings: dict[str, str]) -> dict[str, str]:
+    """The settings that name files of the data directory."""
+    names = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname")
+    return {name: settings[name] for name in names if name in settings}
+
+
+def add_config_file_settings(system: System, pid: int, redis: dict[str, t.Any], gaps: Gaps) -> None:
+    """Put the configuration file's values beside the running ones (secrets stay where they are)."""
+    redis["config_file_settings"] = None
+    if redis.get("config_file"):
+        settings = read_config_file(system, in_root_of(pid, redis["config_file"]), gaps)
+        if settings is not None:
+            redis["config_file_settings"] = {
+                name: value for name, value in settings.items() if name in CONFIG_PARAMETERS
+            }
+
+
+def collect_instance(target: Target, system: System, limits: Limits, observe: Observer | None) -> dict[str, t.Any]:
+    """Everything about one server."""
+    gaps = Gaps()
+    instance = empty_instance(target)
+    instance.update(collect_redis(target.options, system, gaps))
+    pid = target.pid or find_pid(system, target.options, instance["redis"])
+    if observe is not None and instance["redis"] is not None:
+        instance["observed_attempt"] = observe(target, instance["redis"], system, gaps)
+        if instance["observed_attempt"] is not None:
+            instance.update(collect_redis(target.options, system, gaps))
+    if pid is None:
+        gaps.add(
+            "host evidence",
+            "no process on this host owns that address",
+            "Run against the host that the server runs on; a managed service has none to look at.",
+        )
+    else:
+        if instance["redis"] is not None:
+            add_config_file_settings(system, pid, instance["redis"], gaps)
+        instance.update(collect_instance_host(system, pid, instance["redis"], gaps, limits))
+    instance["gaps"] = gaps.entries()
+    return instance
+
+
+def empty_instance(target: Target) -> dict[str, t.Any]:
+    """A server of which nothing is known yet."""
+    blocks = dict.fromkeys(("connection", "redis", "observed_attempt", *HOST_BLOCKS))
+    return {"address": target.options.address, **blocks, "gaps": []}
+
+
+def surprised_instance(target: Target, error: Exception) -> dict[str, t.Any]:
+    """What is said of a server whose collection ended in an error that nobody foresaw, or did not end."""
+    message = f"{type(error).__name__}: {error}"
+    gaps = Gaps()
+    gaps.add("evidence", f"the collection failed: {message}", "Report this as a defect of redisops.persistence.")
+    failure = {"kind": type(error).__name__, "message": message}
+    return {
+        **empty_instance(target),
+        "connection": {"state": "error", "client": None, "error": failure, "seconds": None},
+        "gaps": gaps.entries(),
+    }
+
+
+def collect_host_with_logs(system: System, gaps: Gaps) -> dict[str, t.Any]:
+    """The ``host`` block, the kernel's log included."""
+    host = collect_host(system, gaps)
+    host["kernel_log"] = collect_kernel_log(system, gaps)
+    return host
+
+
+def instance_deadline_seconds(targets: list[Target], observing: bool) -> float:
+    """How long one server may take in all. A save under observation has a bound of its own."""
+    if observing:
+        return OBSERVED_SAVE_SECONDS + HOST_EVIDENCE_SECONDS
+    return max((target.options.timeout_seconds for target in targets), default=0.0) + HOST_EVIDENCE_SECONDS
+
+
+def collect_evidence(
+    system: System,
+    instances: list[dict[str, t.Any]] | None = None,
+    defaults: dict[str, t.Any] | None = None,
+    *,
+    collection_version: str | None = None,
+    password_from_config: bool = False,
+    limits: Limits | None = None,
+    observe: Observer | None = None,
+) -> dict[str, t.Any]:
+    """The evidence document of this host (docs/evidence.md).
+
+    :param instances: connection options of each server; None discovers the servers that run here.
+    :param defaults: connection options for whatever an entry of ``instances`` leaves out.
+    :param observe: makes a server save under observation and returns the ATTEMPT, or None where it did not.
+    """
+    started_unix = system.clock()
+    gaps = Gaps()
+    if instances is None:
+        targets = discovered_targets(system, defaults or {}, password_from_config, gaps)
+    else:
+        targets = named_targets(system, instances, defaults or {}, password_from_config)
+    host = collect_host_with_logs(system, gaps)
+    collected = run_in_parallel(
+        lambda target: collect_instance(target, system, limits or Limits(), observe),
+        targets,
+        surprised_instance,
+        deadline_seconds=instance_deadline_seconds(targets, observe is not None),
+    )
+    return {
+        "schema_version": EVIDENCE_SCHEMA_VERSION,
+        "collection_version": collection_version,
+        "gathered_at_unix": started_unix,
+        "duration_seconds": round(system.clock() - started_unix, 3),
+        "host": host,
+        "instances": collected,
+        "gaps": gaps.entries(),
+    }
