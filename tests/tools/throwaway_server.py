@@ -190,6 +190,12 @@ class Server:
         self.data.chmod(0o555)
         return Break(f"chmod 0555 {self.data}", "dir_permission_denied")
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the server's process."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """Kill it (it could not save on a polite shutdown) and wait for it."""
         self.client.close()
