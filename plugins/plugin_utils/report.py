@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import time
 import typing as t
 
@@ -17,11 +20,27 @@ SCHEMA_VERSION = 1
 FILE_NAME = "report.json"
 
 
-def build(hosts: Hosts, collection_version: str, now_unix: float) -> dict[str, t.Any]:
+def collection_version() -> str | None:
+    """The version of this collection: from the manifest of an installed one, or the galaxy.yml of a checkout."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+    try:
+        with open(os.path.join(root, "MANIFEST.json"), encoding="utf-8") as handle:
+            return str(json.load(handle)["collection_info"]["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        with open(os.path.join(root, "galaxy.yml"), encoding="utf-8") as handle:
+            found = re.search(r"^version:\s*(\S+)", handle.read(), re.MULTILINE)
+    except OSError:
+        return None
+    return found.group(1) if found else None
+
+
+def build(hosts: Hosts, now_unix: float) -> dict[str, t.Any]:
     """The report document: ``{schema_version, collection_version, generated_at, hosts, summary}``."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "collection_version": collection_version,
+        "collection_version": collection_version(),
         "generated_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_unix)),
         "hosts": {name: hosts[name] for name in sorted(hosts)},
         "summary": summarise(hosts),

@@ -1,0 +1,227 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One module execution on the host, then the failure tree over its evidence, all in the same task.
+
+The result is ``{changed, reachable, error, diagnoses, ..}``; the module of the same name documents it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible_collections.redisops.persistence.plugins.plugin_utils import (
+    evidence_files,
+    host_trouble,
+    output,
+    screen,
+)
+from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import diagnose
+from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import RuleError, Rules, load_rules
+
+MODULE = "redisops.persistence.redis_diagnosis_info"
+# Options that stay on the control node. What is left is the module's, which checks it itself.
+CONTROLLER_OPTIONS: dict[str, dict[str, t.Any]] = {
+    "show": {"type": "bool", "default": False},
+    "return_evidence": {"type": "bool", "default": False},
+    "evidence_dir": {"type": "path"},
+    "evidence_file": {"type": "path"},
+    "extra_nodes": {"type": "list", "elements": "dict"},
+    "extra_outcomes": {"type": "list", "elements": "dict"},
+    "extra_risks": {"type": "list", "elements": "dict"},
+    "reproduce": {"type": "bool", "default": False},
+}
+MODULE_OPTIONS = frozenset(
+    (
+        "instances",
+        "timeout_seconds",
+        "password_from_config",
+        "deep",
+        "log_limit_bytes",
+        "reproduce_addresses",
+    )
+)
+Entry = t.Dict[str, t.Any]
+
+
+class NotExamined(Exception):
+    """The module did not run on the host."""
+
+    def __init__(self, is_reachable: bool, error: str) -> None:
+        super().__init__(error)
+        self.is_reachable = is_reachable
+        self.error = error
+
+
+class ActionModule(ActionBase):
+    """Gather on the target, judge on the control node."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+    _supports_check_mode = True
+    _supports_async = False
+    _VALID_ARGS = MODULE_OPTIONS | frozenset(CONTROLLER_OPTIONS)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(task_vars=task_vars)
+        task_vars = task_vars or {}
+        options = self._controller_options()
+        if options["reproduce"] and self._task.check_mode:
+            raise AnsibleActionFail(
+                "reproduce (diagnose_reproduce) starts a BGSAVE on the server, and check mode changes nothing: "
+                "leave out one of the two."
+            )
+        rules = self._rules(options)
+        host = str(task_vars.get("inventory_hostname") or "localhost")
+        if options["evidence_file"]:
+            result = self._diagnose_files(options["evidence_file"], rules)
+        else:
+            result = self._diagnose_host(host, options, rules, task_vars)
+        if options["show"]:
+            self._show(host, result)
+        return result
+
+    def _controller_options(self) -> dict[str, t.Any]:
+        given = {name: value for name, value in self._task.args.items() if name in CONTROLLER_OPTIONS}
+        result = ArgumentSpecValidator(CONTROLLER_OPTIONS).validate(given)
+        if result.error_messages:
+            raise AnsibleActionFail("; ".join(result.error_messages))
+        return result.validated_parameters
+
+    def _rules(self, options: dict[str, t.Any]) -> Rules:
+        """The shipped rules with the user's over them; a broken one is told before the host is asked anything."""
+        try:
+            return load_rules(options["extra_nodes"], options["extra_outcomes"], options["extra_risks"])
+        except RuleError as error:
+            raise AnsibleActionFail(f"A rule of the failure tree is broken: {error}") from error
+
+    # Saved evidence
+
+    def _diagnose_files(self, path: str, rules: Rules) -> dict[str, t.Any]:
+        try:
+            saved = evidence_files.load(path)
+        except evidence_files.EvidenceError as error:
+            raise AnsibleActionFail(str(error)) from error
+        hosts: dict[str, Entry] = {}
+        for name, evidence in saved:
+            hosts[name] = {"reachable": True, "error": None, "instances": self._judge(evidence, rules, name)}
+        diagnoses = [diagnosis for entry in hosts.values() for diagnosis in entry["instances"]]
+        return {"changed": False, "reachable": True, "error": None, "diagnoses": diagnoses, "hosts": hosts}
+
+    # The host
+
+    def _diagnose_host(
+        self, host: str, options: dict[str, t.Any], rules: Rules, task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        arguments = {name: value for name, value in self._task.args.items() if name in MODULE_OPTIONS}
+        try:
+            module_result = self._gather(arguments, task_vars)
+        except NotExamined as trouble:
+            return self._trouble(trouble, arguments)
+        evidence = module_result["evidence"]
+        path = self._save(options["evidence_dir"], host, evidence)
+        diagnoses = self._judge(evidence, rules, host)
+        addresses = worth_reproducing(diagnoses) if options["reproduce"] else []
+        if addresses:
+            reproduction = {**arguments, "reproduce": True, "reproduce_addresses": addresses}
+            try:
+                module_result = self._gather(reproduction, task_vars)
+            except NotExamined as trouble:
+                output.warn(f"{host}: the save could not be reproduced: {trouble.error}")
+            else:
+                evidence = module_result["evidence"]
+                path = self._save(options["evidence_dir"], host, evidence)
+                diagnoses = self._judge(evidence, rules, host)
+        result = {
+            "changed": bool(module_result.get("changed", False)),
+            "reachable": True,
+            "error": None,
+            "diagnoses": diagnoses,
+        }
+        if path:
+            result["evidence_path"] = path
+        if options["return_evidence"]:
+            result["evidence"] = evidence
+        if module_result.get("warnings"):
+            result["warnings"] = module_result["warnings"]
+        return result
+
+    def _gather(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The module's result. Raises NotExamined where it could not run, AnsibleActionFail where it was asked wrongly."""
+        secrets = secrets_of(arguments)
+        try:
+            result = self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
+        except AnsibleConnectionFailure as error:
+            raise NotExamined(False, host_trouble.mask(host_trouble.explain_connection(str(error)), secrets)) from error
+        except AnsibleError as error:
+            raise NotExamined(True, host_trouble.mask(host_trouble.explain_module({"msg": str(error)}), secrets)) from error
+        if isinstance(result.get("evidence"), dict):
+            return result
+        if result.get("_ansible_parsed") and not result.get("exception"):
+            raise AnsibleActionFail(host_trouble.mask(str(result.get("msg") or "the module failed"), secrets))
+        raise NotExamined(True, host_trouble.mask(host_trouble.explain_module(result), secrets))
+
+    def _trouble(self, trouble: NotExamined, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        """What can be said of a host where the module did not run."""
+        probe = self._probe()
+        instances = [item for item in arguments.get("instances") or [] if isinstance(item, dict)]
+        return {
+            "changed": False,
+            "reachable": trouble.is_reachable or probe is not None,
+            "error": trouble.error,
+            "probe": host_trouble.mask(probe, secrets_of(arguments)) if probe else None,
+            "diagnoses": host_trouble.unseen(instances, trouble.error),
+        }
+
+    def _probe(self) -> str | None:
+        """Free space and load from a bare shell; None where there is not even that."""
+        try:
+            result = self._low_level_execute_command(host_trouble.PROBE_COMMAND, sudoable=False)
+        except AnsibleError:
+            return None
+        output = str(result.get("stdout") or "").strip()
+        return output[: host_trouble.PROBE_LIMIT] or None
+
+    # Both
+
+    def _judge(self, evidence: dict[str, t.Any], rules: Rules, name: str) -> list[dict[str, t.Any]]:
+        try:
+            return diagnose(evidence, rules)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise AnsibleActionFail(
+                f"{name}: this evidence can't be diagnosed ({type(error).__name__}: {error}). Is it complete?"
+            ) from error
+
+    def _save(self, directory: str | None, host: str, evidence: dict[str, t.Any]) -> str | None:
+        if not directory:
+            return None
+        try:
+            return evidence_files.save(directory, host, evidence)
+        except OSError as error:
+            raise AnsibleActionFail(f"The evidence of {host} can't be saved in {directory}: {error.strerror}") from error
+
+    def _show(self, host: str, result: dict[str, t.Any]) -> None:
+        """Print the screens of a host in one call, so that hosts that are examined side by side don't mix."""
+        hosts = result.get("hosts") or {host: {**result, "instances": result["diagnoses"]}}
+        text = "\n".join(screen.render_host(entry, name) for name, entry in hosts.items())
+        output.say(text)
+
+
+def worth_reproducing(diagnoses: list[dict[str, t.Any]]) -> list[str]:
+    """The servers whose verdict a save under observation would settle, and that it would not take down."""
+    return [
+        diagnosis["instance"]["address"]
+        for diagnosis in diagnoses
+        if diagnosis.get("state") == "failing" and (diagnosis.get("cause") or {}).get("confidence") != "confirmed"
+    ]
+
+
+def secrets_of(arguments: dict[str, t.Any]) -> list[str]:
+    """The passwords among the arguments, which no text may show."""
+    instances = arguments.get("instances")
+    if not isinstance(instances, list):
+        return []
+    return [str(item["login_password"]) for item in instances if isinstance(item, dict) and item.get("login_password")]

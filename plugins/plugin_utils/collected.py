@@ -1,0 +1,70 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""What the hosts of a play have found so far, out of their variables.
+
+The role keeps two variables for each host: ``diagnose_results``, the list of its diagnoses, and
+``__diagnose_outcome``, ``{reachable, error, hosts}``. They live as long as the run, so nothing stale is met here.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import HostEntry
+
+RESULTS = "diagnose_results"
+OUTCOME = "__diagnose_outcome"
+Variables = t.Callable[[str], t.Mapping[str, t.Any]]
+
+
+class Play(t.NamedTuple):
+    """The hosts of a play, by name: all of it, those still in it, and those of the running ``serial`` batch."""
+
+    all_hosts: list[str]
+    live_hosts: list[str]
+    batch: list[str]
+
+
+def has_outcome(variables: t.Mapping[str, t.Any]) -> bool:
+    """Whether this host was diagnosed in this run."""
+    return isinstance(variables.get(OUTCOME), dict)
+
+
+def is_complete(hosts: t.Sequence[str], live: t.Container[str], variables_of: Variables) -> bool:
+    """Whether nothing is missing of ``hosts``: each was diagnosed, or has left the play.
+
+    Looks at the last ones first: they are the last to finish, so an early question costs one look.
+    """
+    return all(has_outcome(variables_of(name)) for name in reversed(hosts) if name in live)
+
+
+def entries(hosts: t.Iterable[str], live: t.Container[str], variables_of: Variables) -> dict[str, HostEntry]:
+    """The report's host entries. A host that left the play before it was diagnosed is in it with the reason."""
+    found: dict[str, HostEntry] = {}
+    for name in hosts:
+        variables = variables_of(name)
+        if has_outcome(variables):
+            found.update(_host_entries(name, variables))
+        elif name not in live:
+            found[name] = {
+                "reachable": False,
+                "error": "The host left the play before it was diagnosed: see the error above.",
+                "instances": [],
+            }
+    return found
+
+
+def _host_entries(name: str, variables: t.Mapping[str, t.Any]) -> dict[str, HostEntry]:
+    outcome = variables[OUTCOME]
+    if outcome.get("hosts"):  # saved evidence, of any number of hosts
+        return dict(outcome["hosts"])
+    return {
+        name: {
+            "reachable": bool(outcome.get("reachable")),
+            "error": outcome.get("error"),
+            "instances": list(variables.get(RESULTS) or []),
+        }
+    }
