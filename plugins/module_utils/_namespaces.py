@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import (
-    parse_environment_variable,
-    parse_namespace,
-)
+from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import parse_namespace
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System
 
 # Name in the evidence and name of the link in /proc/PID/ns.
@@ -21,7 +18,9 @@ NAMESPACE_LINKS = {"mount": "mnt", "pid": "pid", "user": "user", "network": "net
 # Inodes of the machine's first namespaces (include/linux/proc_ns.h, PROC_*_INIT_INO): fixed in every kernel.
 INITIAL_NAMESPACE_INODES = {"pid": 0xEFFFFFFC, "user": 0xEFFFFFFD, "cgroup": 0xEFFFFFFB}
 
-CONTAINER_MARKS = ("/run/systemd/container", "/.dockerenv", "/run/.containerenv")
+# systemd's CONTAINER_INTERFACE and Podman's mark are made when the container starts, Docker's lies in the image's root.
+LIVE_CONTAINER_MARKS = ("/run/systemd/container", "/run/.containerenv")
+CONTAINER_MARKS = (*LIVE_CONTAINER_MARKS, "/.dockerenv")
 
 
 def read_namespace(system: System, pid: int | str, name: str) -> int | None:
@@ -37,9 +36,7 @@ def try_read_namespace(system: System, pid: int | str, name: str) -> int | None:
         return None
 
 
-def describe_namespaces(
-    system: System, pid: int, note: t.Callable[[OSError], None]
-) -> dict[str, dict[str, t.Any]]:
+def describe_namespaces(system: System, pid: int, note: t.Callable[[OSError], None]) -> dict[str, dict[str, t.Any]]:
     """The namespaces of a process; ``note`` hears why one could not be read.
 
     ``is_host`` means: the same as that of the first process that the collector sees. Where that one is not
@@ -77,12 +74,17 @@ def in_own_pid_namespace(system: System) -> bool | None:
 
 
 def collector_in_container(system: System) -> bool:
-    """Whether the collector runs in a container (systemd's CONTAINER_INTERFACE, the engines' own marks)."""
-    if any(system.exists(mark) for mark in CONTAINER_MARKS):
+    """Whether the collector runs in a container.
+
+    Nearly every container has a pid namespace of its own. One that shares the host's (``--pid=host``) is told by the
+    marks that the engines leave, if its mounts are not the first process's; a mark alone can be a left-over of the
+    image that a machine was made from.
+    """
+    if in_own_pid_namespace(system):
         return True
-    try:
-        if parse_environment_variable(system.read_bytes("/proc/1/environ"), "container") is not None:
-            return True
-    except OSError:
-        pass  # not root: the marks and the namespace have to do
-    return in_own_pid_namespace(system) is True
+    if not any(system.exists(mark) for mark in CONTAINER_MARKS):
+        return False
+    mounts_of_first = try_read_namespace(system, 1, "mount")
+    if mounts_of_first is not None:
+        return mounts_of_first != try_read_namespace(system, "self", "mount")
+    return any(system.exists(mark) for mark in LIVE_CONTAINER_MARKS)
