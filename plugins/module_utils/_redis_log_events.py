@@ -326,35 +326,54 @@ _TABLE = _by_first_word()
 # The first words (or their first letters) of the rules without a word of their own.
 _ANY_WORD = re.compile(r"(?:\d{1,10} changes|Redis |Valkey |KeyDB |Sentinel |WARNING|overcommit|Memory|[Yy]ou |wait)")
 
-# Something that every event's line holds (lines of a crash's stack apart, which follow such a line): a part of a log
-# without any of these is not looked at line by line.
-NEEDLES: tuple[bytes, ...] = (
-    b"aving",
-    b"RDB",
-    b" rdb",
-    b"DB ",
-    b"AOF",
-    b"BGSAVE",
-    b"append only",
-    b"Child failed",
-    b"SIG",
-    b"hut",
-    b"crashed by",
-    b"STACK TRACE",
-    b"Out Of Memory",
-    b"ASSERTION",
-    b"Guru",
-    b" is starting oO0",
-    b"Server ",
-    b"eady to ",
-    b"CONFIG REWRITE",
-    b"overcommit",
-    b"Huge Pages",
-    b"() returned an error",
-    b"in background",
-    b"transfer",
-    b"save cancelled",
-)
+# Something that every event's line holds: only such lines of a log are looked at. The number of lines after it that
+# belong to it: a crash's stack, the rest of a name that holds a newline.
+NEEDLES: dict[bytes, int] = {
+    b"Background": 0,
+    b"save in background": 0,
+    b"Failed opening ": 4,
+    b"Error moving temp": 4,
+    b"Write error ": 0,
+    b"Failed to fsync directory": 0,
+    b"DB saved on disk": 0,
+    b"copy-on-write": 0,
+    b"Fork CoW": 0,
+    b"Child failed": 0,
+    b"Received S": 0,
+    b"Received shutdown": 0,
+    b"child saving an": 0,
+    b"RDB child": 0,
+    b"killing fork child": 0,
+    b"BGSAVE": 0,
+    b"in background: fork": 0,
+    b"AOF f": 0,
+    b"AOF write": 0,
+    b"crashed by": 0,
+    b"STACK TRACE": 200,
+    b"Out Of Memory": 0,
+    b"ASSERTION": 0,
+    b"Guru Meditation": 0,
+    b" is starting oO0": 0,
+    b"Server initialized": 0,
+    b"Server started": 0,
+    b"eady to ": 0,
+    b"requested shutdown": 0,
+    b"to shut down": 0,
+    b"to save the DB": 0,
+    b"loading": 0,
+    b"Wrong RDB": 0,
+    b"reading failure": 0,
+    b"RDB format": 0,
+    b"the append only file": 0,
+    b"CONFIG REWRITE": 0,
+    b"overcommit": 0,
+    b"Huge Pages": 0,
+    b"() returned an error": 0,
+    b"changes in": 0,
+}
+
+# What every line of a finished save attempt's parent holds, and a failing child's.
+SAVE_NEEDLES: tuple[bytes, ...] = (b"Background saving", b"save in background", b"for saving: ", b"Write error ")
 
 # Events of save attempts: a log's tail without any of them is not worth the name.
 SAVE_EVENTS = frozenset(

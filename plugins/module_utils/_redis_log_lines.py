@@ -80,7 +80,7 @@ _ROLES = {
 
 class Line(t.NamedTuple):
     """One line taken out of its wrappings. ``time`` is as written; ``own_prefix``: Redis' own, so that its pid is the
-    one of the server's pid namespace."""
+    one of the server's pid namespace; ``raw``: the line as the server wrote it."""
 
     pid: int | None
     role: str | None
@@ -88,6 +88,7 @@ class Line(t.NamedTuple):
     message: str
     form: str
     own_prefix: bool
+    raw: str
 
 
 def clip(text: str) -> str:
@@ -101,21 +102,21 @@ def split_prefix(line: str) -> Line | None:
     if first.isdigit():
         match = _LEGACY.match(line)
         if match:
-            return Line(int(match["pid"]), match["role"], match["time"], match["message"], "legacy", True)
+            return Line(int(match["pid"]), match["role"], match["time"], match["message"], "legacy", True, line)
         match = _HANDLER.match(line)
         if match:
-            return Line(int(match["pid"]), None, float(match["time"]), match["message"], "legacy", True)
+            return Line(int(match["pid"]), None, float(match["time"]), match["message"], "legacy", True, line)
         cut = _CUT_HANDLER.match(line)
         return split_prefix(line[cut.end() :]) if cut else None
     if first == "p":
         match = _LOGFMT.match(line)
         if match:
             role = _ROLES.get(match["role"])
-            return Line(int(match["pid"]), role, match["time"], match["message"], "logfmt", True)
+            return Line(int(match["pid"]), role, match["time"], match["message"], "logfmt", True, line)
     elif first == "[":
         match = _BRACKETS.match(line)
         if match:
-            return Line(int(match["pid"]), None, match["time"], match["message"], "legacy", True)
+            return Line(int(match["pid"]), None, match["time"], match["message"], "legacy", True, line)
     elif first == "{":
         return _split_json(line)
     return None
@@ -144,6 +145,7 @@ def _split_json(line: str) -> Line | None:
         message,
         "json",
         True,
+        line,
     )
 
 
@@ -153,7 +155,7 @@ def _inside(inner: str, outer_time: str | float | None, outer_pid: int | None, f
     line = split_prefix(inner)
     if line is not None:
         return line
-    return Line(outer_pid, None, outer_time, inner, form, False)
+    return Line(outer_pid, None, outer_time, inner, form, False, inner)
 
 
 def unwrap(line: str) -> Line | None:
@@ -215,10 +217,10 @@ class RedisLogParser:
     newline in a name broke, the processes seen so far, the hour that daylight saving repeats.
     """
 
-    def __init__(self, times: LogTimes) -> None:
+    def __init__(self, times: LogTimes, known_pids: t.Iterable[int] = ()) -> None:
         self._times = times
         self.form: str | None = None
-        self._pids: set[int] = set()
+        self._pids: set[int] = set(known_pids)
         self._unfinished: tuple[Line, int] | None = None
         self._crash: Event | None = None
         self._stack: Event | None = None
@@ -239,7 +241,7 @@ class RedisLogParser:
             "pid": line.pid,
             "role": line.role,
             "event": event,
-            "text": clip(line.message),
+            "text": clip(line.raw),
             **fields,
         }
 
@@ -271,7 +273,7 @@ class RedisLogParser:
             return [event] if event else []
         if self._unfinished is not None:
             line, left = self._unfinished
-            whole = line._replace(message=(line.message + "\n" + text)[:LINE_LIMIT])
+            whole = line._replace(message=f"{line.message}\n{text}"[:LINE_LIMIT], raw=f"{line.raw}\n{text}")
             event = self._event(whole)
             self._unfinished = None if event or left <= 1 else (whole, left - 1)
             return [event] if event else []
@@ -291,7 +293,8 @@ class RedisLogParser:
             for begin in range(len(digits)):
                 if digits[begin] != "0" and int(digits[begin:]) in self._pids:
                     rest = split_prefix(line.message[start + begin :])
-                    return line._replace(message=line.message[: start + begin]), rest
+                    cut = line.message[start + begin :]
+                    return line._replace(message=line.message[: start + begin], raw=line.raw[: -len(cut)]), rest
         return line, None
 
     def feed_line(self, line: Line | None) -> list[Event]:
@@ -340,4 +343,8 @@ class RedisLogParser:
     def line_time(self, text: str) -> float | None:
         """The time of any line that has one, event or not."""
         line = unwrap(text[:LINE_LIMIT].rstrip("\r\n"))
-        return None if line is None else self._time(line.time)
+        if line is None:
+            return None
+        if line.own_prefix:
+            self.form = line.form
+        return self._time(line.time)
