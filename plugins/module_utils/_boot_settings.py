@@ -188,6 +188,13 @@ def leads_to(system: System, path: str, target: str) -> bool:
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), link)) == target
 
 
+def _is_link(system: System, path: str) -> bool:
+    try:
+        return bool(system.read_link(path))
+    except OSError:
+        return False
+
+
 def names_linked_below(system: System, directories: t.Iterable[str]) -> set[str]:
     """The names of all entries of these directories."""
     return {name for directory in directories for name in system.list_directory(directory)}
@@ -425,16 +432,24 @@ def enabled_units(system: System) -> set[str]:
 
 
 def _unit_commands(system: System, path: str, setting: Setting) -> list[Candidate]:
-    """The commands of one unit file that write the setting, those of a script that it starts included."""
+    """The commands of one unit file that write the setting.
+
+    A script that a unit starts is looked into where the administrator wrote the unit: those that come with packages
+    are many, and their scripts are not about this.
+    """
+    lines = read_lines(system, path)
+    follow_scripts = path.startswith("/etc/") and not _is_link(system, path)
+    if not follow_scripts and not mentions("\n".join(line.text for line in lines), setting):
+        return []
     candidates = []
-    for line in joined_lines(read_lines(system, path)):
+    for line in joined_lines(lines):
         match = _UNIT_COMMAND.match(line.text)
         if match is None:
             continue
         value = written_by_command(match.group("command"), setting)
         if value is not None:
             candidates.append(Candidate(line.source, line.text, value))
-        else:
+        elif follow_scripts:
             candidates += script_candidates(_script_started_by(system, match.group("command")), setting)
     return candidates
 

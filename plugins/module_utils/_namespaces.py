@@ -15,8 +15,10 @@ from ansible_collections.redisops.persistence.plugins.module_utils._system impor
 # Name in the evidence and name of the link in /proc/PID/ns.
 NAMESPACE_LINKS = {"mount": "mnt", "pid": "pid", "user": "user", "network": "net", "cgroup": "cgroup"}
 
-# Inodes of the machine's first namespaces (include/linux/proc_ns.h, PROC_*_INIT_INO): fixed in every kernel.
+# Inodes of the machine's first namespaces: fixed in every kernel (include/linux/proc_ns.h, PROC_*_INIT_INO), ...
 INITIAL_NAMESPACE_INODES = {"pid": 0xEFFFFFFC, "user": 0xEFFFFFFD, "cgroup": 0xEFFFFFFB}
+# ... and fixed since 6.17 (include/uapi/linux/nsfs.h, enum init_ns_ino). No older kernel gives these numbers away.
+RECENT_INITIAL_NAMESPACE_INODES = {"mount": 0xEFFFFFF8, "network": 0xEFFFFFF9}
 
 # systemd's CONTAINER_INTERFACE and Podman's mark are made when the container starts, Docker's lies in the image's root.
 LIVE_CONTAINER_MARKS = ("/run/systemd/container", "/run/.containerenv")
@@ -59,12 +61,15 @@ def _is_of_host(system: System, name: str, inode: int | None) -> bool | None:
     host_inode = try_read_namespace(system, 1, name)
     if host_inode is not None:
         return inode == host_inode
-    if inode == try_read_namespace(system, "self", name):
+    own_inode = try_read_namespace(system, "self", name)
+    if inode == own_inode:
         return True
-    initial = INITIAL_NAMESPACE_INODES.get(name)
-    if initial is None or in_own_pid_namespace(system) is not False:
+    if in_own_pid_namespace(system) is not False:
         return None
-    return inode == initial
+    if name in INITIAL_NAMESPACE_INODES:
+        return inode == INITIAL_NAMESPACE_INODES[name]
+    initial = RECENT_INITIAL_NAMESPACE_INODES[name]
+    return inode == initial if initial in (inode, own_inode) else None
 
 
 def in_own_pid_namespace(system: System) -> bool | None:
