@@ -14,16 +14,19 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._cgroup import collect_cgroups
-from ansible_collections.redisops.persistence.plugins.module_utils._client import ConnectionOptions
-from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_config_file, read_password
 from ansible_collections.redisops.persistence.plugins.module_utils._container import collect_container
-from ansible_collections.redisops.persistence.plugins.module_utils._discovery import discover, find_pid
+from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import collect_data_directory
 from ansible_collections.redisops.persistence.plugins.module_utils._host_facts import collect_host
+from ansible_collections.redisops.persistence.plugins.module_utils._instances import (
+    Target,
+    collect_target,
+    resolve_targets,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._kernel_log import collect_kernel_log
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
 from ansible_collections.redisops.persistence.plugins.module_utils._process import collect_process
-from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import CONFIG_PARAMETERS, collect_redis
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import overall_deadline_seconds
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log import collect_redis_log
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd import collect_systemd
@@ -38,13 +41,6 @@ OBSERVED_SAVE_SECONDS = 900.0
 HOST_BLOCKS = ("process", "cgroups", "data_directory", "systemd", "container", "redis_log")
 
 
-class Target(t.NamedTuple):
-    """A server to look at: how to reach it, and its pid where discovery has seen it."""
-
-    options: ConnectionOptions
-    pid: int | None
-
-
 class Limits(t.NamedTuple):
     """How much a collector may cost."""
 
@@ -52,58 +48,8 @@ class Limits(t.NamedTuple):
     deep: bool = False
 
 
-Observer = t.Callable[[Target, "dict[str, t.Any]", System, Gaps], t.Optional["dict[str, t.Any]"]]
-
-
-def discovered_targets(
-    system: System, defaults: dict[str, t.Any], password_from_config: bool, gaps: Gaps
-) -> list[Target]:
-    """Every server that runs on this host. Sentinels are left out: they save nothing."""
-    targets = []
-    for found in discover(system, gaps):
-        if found["sentinel"] or not found["addresses"]:
-            continue
-        options = dict(defaults)
-        kind, *place = found["addresses"][0]
-        if kind == "unix":
-            options["unix_socket"] = place[0]
-        else:
-            options.update(login_host=place[0], login_port=place[1])
-            if kind == "tls":
-                options["tls"] = True
-        if password_from_config and not options.get("login_password") and found["config_file"]:
-            options["login_password"] = read_password(system, in_root_of(found["pid"], found["config_file"]))
-        targets.append(Target(ConnectionOptions.from_mapping(options), found["pid"]))
-    return targets
-
-
-def named_targets(
-    system: System, instances: list[dict[str, t.Any]], defaults: dict[str, t.Any], password_from_config: bool
-) -> list[Target]:
-    """The servers that the caller named; what an entry leaves out comes from ``defaults``."""
-    targets = []
-    for instance in instances:
-        options = {**defaults, **{name: value for name, value in instance.items() if value is not None}}
-        connection = ConnectionOptions.from_mapping(options)
-        if password_from_config and not connection.login_password:
-            password = password_of_local_server(system, connection)
-            connection = ConnectionOptions.from_mapping({**options, "login_password": password})
-        targets.append(Target(connection, instance.get("pid")))
-    return targets
-
-
-def password_of_local_server(system: System, options: ConnectionOptions) -> str | None:
-    """The password in the configuration file of the local server that owns this address, if there is one."""
-    pid = find_pid(system, options, None)
-    for found in discover(system, Gaps()):
-        if found["pid"] == pid and found["config_file"]:
-            return read_password(system, in_root_of(found["pid"], found["config_file"]))
-    return None
-
-
-def in_root_of(pid: int, path: str) -> str:
-    """``path`` as a process means it: below its own root directory and in its own mount namespace."""
-    return f"/proc/{pid}/root/{path.lstrip('/')}"
+Observer = t.Callable[[Target, "dict[str, t.Any]", System, Gaps], "dict[str, t.Any] | None"]
+"""Makes a server save under observation: (target, REDIS, system, gaps) -> ATTEMPT, or None where it did not."""
 
 
 def collect_instance_host(
@@ -156,27 +102,18 @@ def directory_hints(settings: dict[str, str]) -> dict[str, str]:
     return {name: settings[name] for name in names if name in settings}
 
 
-def add_config_file_settings(system: System, pid: int, redis: dict[str, t.Any], gaps: Gaps) -> None:
-    """Put the configuration file's values beside the running ones (secrets stay where they are)."""
-    redis["config_file_settings"] = None
-    if redis.get("config_file"):
-        settings = read_config_file(system, in_root_of(pid, redis["config_file"]), gaps)
-        if settings is not None:
-            redis["config_file_settings"] = {
-                name: value for name, value in settings.items() if name in CONFIG_PARAMETERS
-            }
-
-
-def collect_instance(target: Target, system: System, limits: Limits, observe: Observer | None) -> dict[str, t.Any]:
+def collect_instance(
+    target: Target, system: System, survey: Survey, limits: Limits, observe: Observer | None
+) -> dict[str, t.Any]:
     """Everything about one server."""
     gaps = Gaps()
     instance = empty_instance(target)
-    instance.update(collect_redis(target.options, system, gaps))
-    pid = target.pid or find_pid(system, target.options, instance["redis"])
+    instance.update(collect_target(target, system, gaps, survey))
     if observe is not None and instance["redis"] is not None:
         instance["observed_attempt"] = observe(target, instance["redis"], system, gaps)
         if instance["observed_attempt"] is not None:
-            instance.update(collect_redis(target.options, system, gaps))
+            instance.update(collect_target(target, system, gaps, survey))
+    pid = pid_of(target, instance["redis"], system, survey)
     if pid is None:
         gaps.add(
             "host evidence",
@@ -184,17 +121,22 @@ def collect_instance(target: Target, system: System, limits: Limits, observe: Ob
             "Run against the host that the server runs on; a managed service has none to look at.",
         )
     else:
-        if instance["redis"] is not None:
-            add_config_file_settings(system, pid, instance["redis"], gaps)
         instance.update(collect_instance_host(system, pid, instance["redis"], gaps, limits))
     instance["gaps"] = gaps.entries()
     return instance
 
 
+def pid_of(target: Target, redis: dict[str, t.Any] | None, system: System, survey: Survey) -> int | None:
+    """The server's process on this host; None for a remote server."""
+    if target.server is not None:
+        return int(target.server["pid"])
+    return None if target.options is None else find_pid(system, target.options, redis, survey)
+
+
 def empty_instance(target: Target) -> dict[str, t.Any]:
     """A server of which nothing is known yet."""
     blocks = dict.fromkeys(("connection", "redis", "observed_attempt", *HOST_BLOCKS))
-    return {"address": target.options.address, **blocks, "gaps": []}
+    return {"address": target.address, **blocks, "gaps": []}
 
 
 def surprised_instance(target: Target, error: Exception) -> dict[str, t.Any]:
@@ -219,36 +161,30 @@ def collect_host_with_logs(system: System, gaps: Gaps) -> dict[str, t.Any]:
 
 def instance_deadline_seconds(targets: list[Target], observing: bool) -> float:
     """How long one server may take in all. A save under observation has a bound of its own."""
-    if observing:
-        return OBSERVED_SAVE_SECONDS + HOST_EVIDENCE_SECONDS
-    return max((target.options.timeout_seconds for target in targets), default=0.0) + HOST_EVIDENCE_SECONDS
+    asked = max((overall_deadline_seconds(target.options) for target in targets if target.options), default=0.0)
+    return asked + HOST_EVIDENCE_SECONDS + (OBSERVED_SAVE_SECONDS if observing else 0.0)
 
 
 def collect_evidence(
     system: System,
-    instances: list[dict[str, t.Any]] | None = None,
-    defaults: dict[str, t.Any] | None = None,
+    parameters: t.Mapping[str, t.Any] | None = None,
     *,
     collection_version: str | None = None,
-    password_from_config: bool = False,
     limits: Limits | None = None,
     observe: Observer | None = None,
 ) -> dict[str, t.Any]:
     """The evidence document of this host (docs/evidence.md).
 
-    :param instances: connection options of each server; None discovers the servers that run here.
-    :param defaults: connection options for whatever an entry of ``instances`` leaves out.
-    :param observe: makes a server save under observation and returns the ATTEMPT, or None where it did not.
+    :param parameters: the options of ``redisops.persistence.redis.instances``: which servers, and how to reach them.
+        Without any, every server that runs here.
     """
     started_unix = system.clock()
     gaps = Gaps()
-    if instances is None:
-        targets = discovered_targets(system, defaults or {}, password_from_config, gaps)
-    else:
-        targets = named_targets(system, instances, defaults or {}, password_from_config)
+    survey = Survey(system)
+    targets = resolve_targets(parameters or {}, system, gaps, survey)
     host = collect_host_with_logs(system, gaps)
     collected = run_in_parallel(
-        lambda target: collect_instance(target, system, limits or Limits(), observe),
+        lambda target: collect_instance(target, system, survey, limits or Limits(), observe),
         targets,
         surprised_instance,
         deadline_seconds=instance_deadline_seconds(targets, observe is not None),
