@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import itertools
 import os
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -203,7 +202,10 @@ class Bench:
         for rule in rules:
             command += ["-e", f"inject={rule}"]
         tracer = subprocess.Popen(
-            [*command, "-p", str(server.pid)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [*command, "-p", str(server.pid)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         try:
             tasks = Path(f"/proc/{server.pid}/task")
@@ -211,9 +213,7 @@ class Bench:
             def traced() -> bool:
                 if tracer.poll() is not None:
                     raise RuntimeError((tracer.stderr.read() if tracer.stderr else b"").decode())
-                return all(
-                    "TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks.iterdir()
-                )
+                return all("TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks.iterdir())
 
             until(traced, "strace does not attach")
             if consumed:
@@ -232,8 +232,7 @@ class Bench:
         The setter takes the mode and, for mode 2, the bytes that are to be left below the limit.
         """
         base = Path("/proc/sys/vm")
-        with LOCK_PATH.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with kernel_lock():
             names = ("overcommit_memory", "overcommit_kbytes", "overcommit_ratio")
             before = {name: (base / name).read_text().strip() for name in names}
 
@@ -244,15 +243,39 @@ class Bench:
                 (base / kept).write_text(before[kept])
 
             def change(mode: int, headroom_bytes: int | None = None) -> None:
-                if headroom_bytes is not None:
-                    committed = meminfo_bytes("Committed_AS")
-                    (base / "overcommit_kbytes").write_text(str((committed + headroom_bytes) // 1024))
+                if headroom_bytes is None:
+                    (base / "overcommit_memory").write_text(str(mode))
+                    return
+                # Committed_AS is only exact once mode 2 is in force (before, each processor keeps a large part of
+                # it to itself), so the mode comes first, with a limit that refuses nobody.
+                (base / "overcommit_kbytes").write_text(str(1 << 40))
                 (base / "overcommit_memory").write_text(str(mode))
+                limit_bytes = meminfo_bytes("Committed_AS") + headroom_bytes
+                (base / "overcommit_kbytes").write_text(str(limit_bytes // 1024))
 
             try:
                 yield change
             finally:
                 restore()
+
+
+@contextlib.contextmanager
+def kernel_lock() -> t.Iterator[None]:
+    """One lab at a time changes what belongs to the whole machine."""
+    with LOCK_PATH.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def kernel_text(path: Path) -> t.Iterator[t.Callable[[str], t.Any]]:
+    """A kernel setting that lists its choices (``always [madvise] never``): yields a setter, puts it back."""
+    with kernel_lock():
+        before = path.read_text().split("[")[1].split("]")[0]
+        try:
+            yield path.write_text
+        finally:
+            path.write_text(before)
 
 
 def meminfo_bytes(name: str) -> int:
@@ -262,11 +285,6 @@ def meminfo_bytes(name: str) -> int:
         if key == name:
             return int(value.split()[0]) * 1024
     raise KeyError(name)
-
-
-def open_files(pid: int) -> int:
-    """The number of the first descriptor that is free above all that are open."""
-    return max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
 
 
 def has_capability(bit: int) -> bool:
@@ -304,6 +322,3 @@ def missing_need(need: str) -> str | None:
             return "needs cgroup version 1"
         return None
     raise KeyError(need)
-
-
-UNLIMITED = resource.RLIM_INFINITY

@@ -9,7 +9,7 @@ it broken; what it did to the machine is undone by the bench.
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import dataclasses
 import os
 import resource
@@ -20,9 +20,9 @@ import time
 import typing as t
 from pathlib import Path
 
-from .bench import Bench, meminfo_bytes, open_files
-from .resp import Connection
-from .servers import Server, ServerKind, child_pids, until
+from .bench import Bench, Cgroup, meminfo_bytes
+from .resp import Connection, ReplyError
+from .servers import Server, ServerKind, until
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -145,7 +145,7 @@ def break_fork_cgroup_memory(bench: Bench) -> None:
     (group.path / "memory.oom_control").write_text("1")
     (group.path / "memory.force_empty").write_text("0")
     group.set_memory_limit(group.memory_usage() + 64 * 1024)
-    server.call("BGSAVE") if False else fails(server)
+    fails(server)
 
 
 def injected_fork(error: str) -> t.Callable[[Bench], None]:
@@ -234,7 +234,7 @@ def amend_access_control(evidence: dict[str, t.Any]) -> None:
         {
             "time_unix": failed["time_unix"],
             "event": "access_denied",
-            "text": f'audit: type=1400 audit({failed["time_unix"]:.3f}:412): avc:  denied  {{ create }} for  '
+            "text": f"audit: type=1400 audit({failed['time_unix']:.3f}:412): avc:  denied  {{ create }} for  "
             f'pid={failed["pid"]} comm="redis-server" name="{os.path.basename(path)}" '
             "scontext=system_u:system_r:redis_t:s0 tcontext=unconfined_u:object_r:default_t:s0 tclass=file "
             "permissive=0",
@@ -297,11 +297,11 @@ def break_directory_append_only(bench: Bench) -> None:
 
 
 def break_open_files(bench: Bench) -> None:
-    # The log goes to standard output: a server at its limit can't open its log file either.
+    # The log goes to standard output: a server at its limit can't open its log file either. The child closes the
+    # listening sockets, so the limit must lie below their numbers.
     server = bench.start(log="stdout")
-    server.info()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    bench.prlimit(server, "nofile", open_files(server.pid))
+    bench.prlimit(server, "nofile", 3)
     fails(server)
     # Back to where it was, or nobody could connect to ask.
     bench.prlimit(server, "nofile", before)
@@ -428,19 +428,37 @@ def break_rename(bench: Bench) -> None:
 # The child
 
 
-def break_oom_cgroup(bench: Bench) -> Server:
+def copy_on_write_beyond_limit(server: Server, group: Cgroup) -> None:
+    """While a child saves, let the parent write every page, with less room in the group than the copies need."""
+    group.set_memory_limit(resident_bytes(server.pid) + 8 * MIB)
+    # Ends early when the server dies, or when it refuses writes because its child did.
+    with contextlib.suppress(OSError, ReplyError):
+        server.connection.call_many(("SETRANGE", f"key:{number}", 0, "changed") for number in range(20_000))
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def break_oom_cgroup(bench: Bench, **options: t.Any) -> Server:
     """The child shares its memory until the parent writes: copy on write runs into the group's limit."""
     group = bench.cgroup("memory")
-    server = bench.start(cgroups=[group.path], config={"oom-score-adj": "yes"}, keys=20_000, value_bytes=2000)
+    config = {"oom-score-adj": "yes"}
+    server = bench.start(cgroups=[group.path], config=config, keys=20_000, value_bytes=2000, **options)
     server.slow_child(2000)
     server.bgsave()
     server.child()
-    group.set_memory_limit(group.memory_usage() + 8 * MIB)
-    server.connection.call_many(("SETRANGE", f"key:{number}", 0, "changed") for number in range(20_000))
+    copy_on_write_beyond_limit(server, group)
+    server.reconnect()
     until(lambda: server.status() == "err", "the kernel does not kill the child")
     group.set_memory_limit(GIB)
     server.fast_child()
     return server
+
+
+def break_oom_pid_namespace(bench: Bench) -> None:
+    """The log knows the child by another number than the kernel does."""
+    break_oom_cgroup(bench, pid_namespace=True)
 
 
 def amend_oom_host(evidence: dict[str, t.Any]) -> None:
@@ -458,9 +476,10 @@ def amend_oom_host(evidence: dict[str, t.Any]) -> None:
             memory.update(oom_kill_count=0, oom_event_count=0, max_event_count=0)
 
 
-def signalled_child(number: int) -> t.Callable[[Bench], None]:
+def signalled_child(number: int, crash_log: bool = True) -> t.Callable[[Bench], None]:
     def break_child(bench: Bench) -> None:
-        server = bench.start()
+        # Without its crash report the child dies of the very signal; the report can crash itself (signal 11).
+        server = bench.start(config={} if crash_log else {"crash-log-enabled": "no"})
         server.slow_child()
         server.bgsave()
         os.kill(server.child(), number)
@@ -522,8 +541,10 @@ def make_delayed_by_rewrite(bench: Bench) -> None:
     until(lambda: server.info()["aof_rewrite_in_progress"] == "1", "no rewrite")
     server.fill(20, prefix="more")
     until(
-        lambda: time.time() - int(server.info()["rdb_last_save_time"]) > 2
-        and int(server.info()["rdb_changes_since_last_save"]) >= 20,
+        lambda: (
+            time.time() - int(server.info()["rdb_last_save_time"]) > 2
+            and int(server.info()["rdb_changes_since_last_save"]) >= 20
+        ),
         "the save point is not met",
     )
 
@@ -537,11 +558,7 @@ def make_restarted_by_oom(bench: Bench) -> None:
     server.child()
     # The parent and the child are alike to the kernel; which one it takes is settled here.
     Path(f"/proc/{server.pid}/oom_score_adj").write_text("500")
-    group.set_memory_limit(group.memory_usage() + 8 * MIB)
-    try:
-        server.connection.call_many(("SETRANGE", f"key:{number}", 0, "changed") for number in range(20_000))
-    except OSError:
-        pass
+    copy_on_write_beyond_limit(server, group)
     assert server.process is not None
     if server.process.wait(10) != -signal.SIGKILL:
         raise RuntimeError("the kernel did not kill the server")
@@ -587,11 +604,11 @@ def make_closed_door(bench: Bench) -> None:
 
 
 def make_loading(bench: Bench) -> None:
-    server = saves(bench.start())
+    # A loading server answers once every 2 MiB.
+    server = saves(bench.start(keys=40, value_bytes=MIB))
     server.stop()
-    server.config["key-load-delay"] = "1000000"
-    server.config["loading-process-events-interval-bytes"] = "1024"
-    server.start(wait=True)
+    server.config["key-load-delay"] = "500000"
+    server.start()
 
 
 def make_not_permitted(bench: Bench) -> None:
@@ -614,110 +631,316 @@ NONE: tuple[str, ...] = ()
 FAULTS: tuple[Fault, ...] = (
     # fork
     Fault(
-        "fork_commit_limit", "fork_commit_limit", break_fork_commit_limit, FORK + "Cannot allocate memory",
-        fixes=("overcommit",), still_present=True, needs=("root", "kernel-settings"), machine_wide=True,
+        "fork_commit_limit",
+        "fork_commit_limit",
+        break_fork_commit_limit,
+        FORK + "Cannot allocate memory",
+        fixes=("overcommit",),
+        still_present=True,
+        needs=("root", "kernel-settings"),
+        machine_wide=True,
     ),
     Fault(
-        "fork_overcommit_heuristic", "fork_overcommit_heuristic", break_fork_overcommit_heuristic,
-        FORK + "Cannot allocate memory", fixes=("overcommit",), still_present=True,
-        needs=("root", "kernel-settings"), machine_wide=True,
+        "fork_overcommit_heuristic",
+        "fork_overcommit_heuristic",
+        break_fork_overcommit_heuristic,
+        FORK + "Cannot allocate memory",
+        fixes=("overcommit",),
+        still_present=True,
+        needs=("root", "kernel-settings"),
+        machine_wide=True,
     ),
     Fault(
-        "fork_cgroup_memory", "fork_cgroup_memory", break_fork_cgroup_memory, FORK + "Cannot allocate memory",
-        fixes=("cgroup_memory",), still_present=True, needs=("root", "cgroup1:memory"),
+        "fork_cgroup_memory",
+        "fork_cgroup_memory",
+        break_fork_cgroup_memory,
+        FORK + "Cannot allocate memory",
+        fixes=("cgroup_memory",),
+        still_present=True,
+        needs=("root", "cgroup1:memory"),
     ),
     Fault(
-        "fork_out_of_memory", "fork_out_of_memory", injected_fork("ENOMEM"), FORK + "Cannot allocate memory",
+        "fork_out_of_memory",
+        "fork_out_of_memory",
+        injected_fork("ENOMEM"),
+        FORK + "Cannot allocate memory",
         needs=STRACE,
     ),
     Fault(
-        "fork_process_limit", "fork_process_limit", break_fork_process_limit,
-        FORK + "Resource temporarily unavailable", fixes=("process_limit",), still_present=True,
+        "fork_process_limit",
+        "fork_process_limit",
+        break_fork_process_limit,
+        FORK + "Resource temporarily unavailable",
+        fixes=("process_limit",),
+        still_present=True,
     ),
     Fault(
-        "fork_pids_limit", "fork_pids_limit", break_fork_pids_limit, FORK + "Resource temporarily unavailable",
-        fixes=("pids_limit",), still_present=True, needs=("root", "cgroup:pids"),
+        "fork_pids_limit",
+        "fork_pids_limit",
+        break_fork_pids_limit,
+        FORK + "Resource temporarily unavailable",
+        fixes=("pids_limit",),
+        still_present=True,
+        needs=("root", "cgroup:pids"),
     ),
     Fault("fork_forbidden", "fork_forbidden", injected_fork("EPERM"), FORK + "Operation not permitted", needs=STRACE),
     # before open
-    Fault("hijacked_dir", "hijacked_dir", break_hijacked_dir, OPEN + "Permission denied", fixes=("restore_dir",),
-          still_present=True),
-    Fault("hijacked_dir_only", "hijacked_dir", break_hijacked_dir_only, OPEN + "Permission denied",
-          fixes=("restore_dir",), still_present=True),
-    # open
-    Fault("directory_mode", "dir_permission_denied", break_directory_mode, OPEN + "Permission denied",
-          fixes=("data_dir",), still_present=True, needs=NONE),
-    Fault("directory_owner", "dir_permission_denied", break_directory_owner, OPEN + "Permission denied",
-          fixes=("data_dir",), still_present=True),
-    Fault("directory_acl", "dir_permission_denied", break_directory_acl, OPEN + "Permission denied",
-          fixes=("data_dir",), still_present=True, needs=("root", "acl")),
-    Fault("directory_mode_without_log", "dir_permission_denied", break_directory_mode_without_log, None,
-          confidence="probable", fixes=("data_dir",), still_present=True, needs=NONE),
     Fault(
-        "access_control_denied", "access_control_denied", break_access_control, OPEN + "Permission denied",
-        needs=STRACE, in_fleet=False, amend=amend_access_control,
+        "hijacked_dir",
+        "hijacked_dir",
+        break_hijacked_dir,
+        OPEN + "Permission denied",
+        fixes=("restore_dir",),
+        still_present=True,
+    ),
+    Fault(
+        "hijacked_dir_only",
+        "hijacked_dir",
+        break_hijacked_dir_only,
+        OPEN + "Permission denied",
+        fixes=("restore_dir",),
+        still_present=True,
+    ),
+    # open
+    Fault(
+        "directory_mode",
+        "dir_permission_denied",
+        break_directory_mode,
+        OPEN + "Permission denied",
+        fixes=("data_dir",),
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "directory_owner",
+        "dir_permission_denied",
+        break_directory_owner,
+        OPEN + "Permission denied",
+        fixes=("data_dir",),
+        still_present=True,
+    ),
+    Fault(
+        "directory_acl",
+        "dir_permission_denied",
+        break_directory_acl,
+        OPEN + "Permission denied",
+        fixes=("data_dir",),
+        still_present=True,
+        needs=("root", "acl"),
+    ),
+    Fault(
+        "directory_mode_without_log",
+        "dir_permission_denied",
+        break_directory_mode_without_log,
+        None,
+        confidence="probable",
+        fixes=("data_dir",),
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "access_control_denied",
+        "access_control_denied",
+        break_access_control,
+        OPEN + "Permission denied",
+        needs=STRACE,
+        in_fleet=False,
+        amend=amend_access_control,
         amended="No security module is active on the machine of the lab: the refusal is injected into the child's open, "
         "and the record that SELinux leaves in the kernel log is added to the evidence.",
     ),
-    Fault("directory_missing", "dir_missing", break_directory_missing, OPEN + "No such file or directory",
-          fixes=("recreate_dir",), still_present=True, needs=NONE),
-    Fault("directory_recreated", "dir_missing", break_directory_recreated, OPEN + "No such file or directory",
-          fixes=("recreate_dir",), still_present=True, needs=NONE),
-    Fault("filesystem_read_only", "filesystem_read_only", break_read_only, OPEN + "Read-only file system",
-          still_present=True),
-    Fault("sandbox_read_only", "sandbox_read_only", break_sandbox_read_only, OPEN + "Read-only file system",
-          fixes=("unit_sandbox",), still_present=True),
+    Fault(
+        "directory_missing",
+        "dir_missing",
+        break_directory_missing,
+        OPEN + "No such file or directory",
+        fixes=("recreate_dir",),
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "directory_recreated",
+        "dir_missing",
+        break_directory_recreated,
+        OPEN + "No such file or directory",
+        fixes=("recreate_dir",),
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "filesystem_read_only",
+        "filesystem_read_only",
+        break_read_only,
+        OPEN + "Read-only file system",
+        still_present=True,
+    ),
+    Fault(
+        "sandbox_read_only",
+        "sandbox_read_only",
+        break_sandbox_read_only,
+        OPEN + "Read-only file system",
+        fixes=("unit_sandbox",),
+        still_present=True,
+    ),
     Fault("inodes_exhausted", "inodes_exhausted", break_inodes, OPEN + "No space left on device", still_present=True),
-    Fault("directory_immutable", "dir_immutable", break_directory_immutable, OPEN + "Operation not permitted",
-          fixes=("immutable",), still_present=True, needs=CHATTR),
-    Fault("directory_append_only", "dir_immutable", break_directory_append_only,
-          RENAME + "Operation not permitted", fixes=("immutable",), still_present=True, needs=CHATTR),
+    Fault(
+        "directory_immutable",
+        "dir_immutable",
+        break_directory_immutable,
+        OPEN + "Operation not permitted",
+        fixes=("immutable",),
+        still_present=True,
+        needs=CHATTR,
+    ),
+    Fault(
+        "directory_append_only",
+        "dir_immutable",
+        break_directory_append_only,
+        RENAME + "Operation not permitted",
+        fixes=("immutable",),
+        still_present=True,
+        needs=CHATTR,
+    ),
     Fault("too_many_open_files", "too_many_open_files", break_open_files, OPEN + "Too many open files", needs=NONE),
     # write
     Fault("disk_full", "disk_full", break_disk_full, WRITE + "No space left on device", still_present=True),
-    Fault("disk_full_at_flush", "disk_full", break_disk_full_at_flush, WRITE + "No space left on device",
-          still_present=True),
-    Fault("disk_full_at_sync", "disk_full", injected_sync("error=ENOSPC"), WRITE + "No space left on device",
-          still_present=False, needs=STRACE),
-    Fault("quota_exceeded", "quota_exceeded", injected_sync("error=EDQUOT"), WRITE + "Disk quota exceeded",
-          needs=STRACE),
+    Fault(
+        "disk_full_at_flush",
+        "disk_full",
+        break_disk_full_at_flush,
+        WRITE + "No space left on device",
+        still_present=True,
+    ),
+    Fault(
+        "disk_full_at_sync",
+        "disk_full",
+        injected_sync("error=ENOSPC"),
+        WRITE + "No space left on device",
+        still_present=False,
+        needs=STRACE,
+    ),
+    Fault(
+        "quota_exceeded", "quota_exceeded", injected_sync("error=EDQUOT"), WRITE + "Disk quota exceeded", needs=STRACE
+    ),
     Fault("quota_exceeded_at_open", "quota_exceeded", break_open_quota, OPEN + "Disk quota exceeded", needs=STRACE),
-    Fault("file_size_limit", "file_size_limit", break_file_size_limit, signalled(25), fixes=("file_size_limit",),
-          still_present=True, needs=NONE),
-    Fault("file_size_limit_ignored", "file_size_limit", break_file_size_limit_ignored, WRITE + "File too large",
-          fixes=("file_size_limit",), still_present=True, needs=NONE),
+    Fault(
+        "file_size_limit",
+        "file_size_limit",
+        break_file_size_limit,
+        signalled(25),
+        fixes=("file_size_limit",),
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "file_size_limit_ignored",
+        "file_size_limit",
+        break_file_size_limit_ignored,
+        WRITE + "File too large",
+        fixes=("file_size_limit",),
+        still_present=True,
+        needs=NONE,
+    ),
     Fault("io_error", "io_error", injected_sync("error=EIO"), WRITE + "Input/output error", needs=STRACE),
-    Fault("sync_unsupported", "sync_unsupported", break_sync_range("error=ENOSYS"),
-          WRITE + "Function not implemented", needs=STRACE, servers=from_redis_7),
-    Fault("sync_invalid", "sync_unsupported", break_sync_range("error=EINVAL"), WRITE + "Invalid argument",
-          needs=STRACE, servers=from_redis_7),
-    Fault("directory_sync", "dir_fsync_failed", break_directory_sync, DIRECTORY_SYNC + "Input/output error",
-          needs=STRACE, servers=from_redis_7),
+    Fault(
+        "sync_unsupported",
+        "sync_unsupported",
+        break_sync_range("error=ENOSYS"),
+        WRITE + "Function not implemented",
+        needs=STRACE,
+        servers=from_redis_7,
+    ),
+    Fault(
+        "sync_invalid",
+        "sync_unsupported",
+        break_sync_range("error=EINVAL"),
+        WRITE + "Invalid argument",
+        needs=STRACE,
+        servers=from_redis_7,
+    ),
+    Fault(
+        "directory_sync",
+        "dir_fsync_failed",
+        break_directory_sync,
+        DIRECTORY_SYNC + "Input/output error",
+        needs=STRACE,
+        servers=from_redis_7,
+    ),
     # rename
-    Fault("destination_is_directory", "destination_is_directory", break_destination_directory,
-          RENAME + "Is a directory", fixes=("destination",), still_present=True, needs=NONE),
-    Fault("destination_is_directory_with_files", "destination_is_directory", break_destination_directory_filled,
-          RENAME + "Is a directory", still_present=True, needs=NONE),
-    Fault("destination_is_mount", "destination_is_mount", break_destination_mount,
-          RENAME + "Device or resource busy", still_present=True),
-    Fault("destination_immutable", "destination_protected", break_destination_immutable,
-          RENAME + "Operation not permitted", fixes=("immutable",), still_present=True, needs=CHATTR),
-    Fault("destination_sticky", "destination_protected", break_destination_sticky,
-          RENAME + "Operation not permitted", still_present=True),
+    Fault(
+        "destination_is_directory",
+        "destination_is_directory",
+        break_destination_directory,
+        RENAME + "Is a directory",
+        fixes=("destination",),
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "destination_is_directory_with_files",
+        "destination_is_directory",
+        break_destination_directory_filled,
+        RENAME + "Is a directory",
+        still_present=True,
+        needs=NONE,
+    ),
+    Fault(
+        "destination_is_mount",
+        "destination_is_mount",
+        break_destination_mount,
+        RENAME + "Device or resource busy",
+        still_present=True,
+    ),
+    Fault(
+        "destination_immutable",
+        "destination_protected",
+        break_destination_immutable,
+        RENAME + "Operation not permitted",
+        fixes=("immutable",),
+        still_present=True,
+        needs=CHATTR,
+    ),
+    Fault(
+        "destination_sticky",
+        "destination_protected",
+        break_destination_sticky,
+        RENAME + "Operation not permitted",
+        still_present=True,
+    ),
     Fault("rename_failed", "rename_failed", break_rename, RENAME + "Invalid cross-device link", needs=STRACE),
     # child
-    Fault("child_oom_killed_cgroup", "child_oom_killed_cgroup", break_oom_cgroup, signalled(9),
-          fixes=("cgroup_memory",), needs=("root", "cgroup:memory")),
     Fault(
-        "child_oom_killed_host", "child_oom_killed_host", break_oom_cgroup, signalled(9), fixes=("oom_score",),
-        needs=("root", "cgroup:memory"), in_fleet=False, amend=amend_oom_host,
+        "child_oom_killed_cgroup",
+        "child_oom_killed_cgroup",
+        break_oom_cgroup,
+        signalled(9),
+        fixes=("cgroup_memory",),
+        needs=("root", "cgroup:memory"),
+    ),
+    Fault(
+        "child_oom_killed_in_pid_namespace",
+        "child_oom_killed_cgroup",
+        break_oom_pid_namespace,
+        signalled(9),
+        fixes=("cgroup_memory",),
+        needs=("root", "cgroup:memory"),
+    ),
+    Fault(
+        "child_oom_killed_host",
+        "child_oom_killed_host",
+        break_oom_cgroup,
+        signalled(9),
+        fixes=("oom_score",),
+        needs=("root", "cgroup:memory"),
+        in_fleet=False,
+        amend=amend_oom_host,
         amended="To exhaust the memory of a whole machine kills what the lab does not own: the child is killed inside a "
         "control group, and the kernel's record is changed into that of a kill for the whole machine.",
     ),
     Fault("child_killed", "child_killed", signalled_child(signal.SIGKILL), signalled(9), needs=NONE),
     Fault("child_crashed", "child_crashed", signalled_child(signal.SIGSEGV), signalled(11), needs=NONE),
-    Fault("child_bus_error", "child_crashed", signalled_child(signal.SIGBUS), signalled(7), needs=NONE),
-    Fault("child_aborted", "child_crashed", signalled_child(signal.SIGABRT), signalled(6), needs=NONE),
+    Fault("child_bus_error", "child_crashed", signalled_child(signal.SIGBUS, False), signalled(7), needs=NONE),
+    Fault("child_aborted", "child_crashed", signalled_child(signal.SIGABRT, False), signalled(6), needs=NONE),
     Fault("child_seccomp_killed", "child_seccomp_killed", injected_sync("signal=SYS"), signalled(31), needs=STRACE),
     Fault("child_cpu_limit", "child_cpu_limit", break_cpu_limit, signalled(24), needs=NONE),
     Fault("child_failed_silently", "child_failed_silently", break_silently, FAILED, needs=STRACE),
@@ -728,10 +951,22 @@ FAULTS: tuple[Fault, ...] = (
 STATES: tuple[Fault, ...] = (
     Fault("save_stuck", "save_stuck", make_stuck, status="ok", failing=False, needs=NONE),
     Fault("save_in_progress", "save_in_progress", make_in_progress, status="ok", failing=False, needs=NONE),
-    Fault("save_delayed_by_aof_rewrite", "save_delayed_by_aof_rewrite", make_delayed_by_rewrite, status="ok",
-          failing=False, needs=NONE),
-    Fault("restarted_by_oom", "restarted_by_oom", make_restarted_by_oom, status="ok", failing=False,
-          needs=("root", "cgroup:memory")),
+    Fault(
+        "save_delayed_by_aof_rewrite",
+        "save_delayed_by_aof_rewrite",
+        make_delayed_by_rewrite,
+        status="ok",
+        failing=False,
+        needs=NONE,
+    ),
+    Fault(
+        "restarted_by_oom",
+        "restarted_by_oom",
+        make_restarted_by_oom,
+        status="ok",
+        failing=False,
+        needs=("root", "cgroup:memory"),
+    ),
     Fault("hidden_directory", "hidden_directory", make_hidden_directory, status="ok", failing=False),
     Fault("saves_disabled", "saves_disabled", make_saves_disabled, status="ok", failing=False, needs=NONE),
     Fault("idle", "idle", make_idle, status="ok", failing=False, needs=NONE),
@@ -740,6 +975,7 @@ STATES: tuple[Fault, ...] = (
     Fault("unreachable_stopped", "unreachable", make_stopped, status=None, failing=False, needs=NONE, options=quick),
     Fault("auth_required", "auth_required", make_closed_door, status="ok", failing=False, needs=NONE),
     Fault("loading", "loading", make_loading, status=None, failing=False, needs=NONE),
-    Fault("not_permitted", "not_permitted", make_not_permitted, status="ok", failing=False, needs=NONE,
-          options=as_reader),
+    Fault(
+        "not_permitted", "not_permitted", make_not_permitted, status="ok", failing=False, needs=NONE, options=as_reader
+    ),
 )

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import typing as t
 
 
 class Score:
@@ -22,6 +24,16 @@ class Score:
             self.right[group] += 1
         else:
             self.wrong.append(f"{group}: {name}")
+
+    @contextlib.contextmanager
+    def noting(self, group: str, name: str) -> t.Iterator[None]:
+        """Count what happens inside: right, unless it raises."""
+        right = False
+        try:
+            yield
+            right = True
+        finally:
+            self.note(group, name, right)
 
     def lines(self) -> list[str]:
         lines = []

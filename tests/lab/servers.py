@@ -300,6 +300,12 @@ class Server:
     def call(self, *arguments: str | bytes | int) -> t.Any:
         return self.connection.call(*arguments)
 
+    def reconnect(self) -> None:
+        """Leave a connection with replies outstanding."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def info(self, section: str = "persistence") -> dict[str, str]:
         """A section of INFO."""
         return dict(line.split(":", 1) for line in self.call("INFO", section).splitlines() if ":" in line)
@@ -317,9 +323,7 @@ class Server:
     def fill(self, keys: int = 20, value_bytes: int = 100, prefix: str = "key") -> Server:
         """Write keys whose values do not compress."""
         block = os.urandom(value_bytes)
-        self.connection.call_many(
-            ("SET", f"{prefix}:{number}", b"%08d" % number + block[8:]) for number in range(keys)
-        )
+        self.connection.call_many(("SET", f"{prefix}:{number}", b"%08d" % number + block[8:]) for number in range(keys))
         return self
 
     def slow_child(self, microseconds: int = 1_000_000) -> None:
@@ -355,9 +359,7 @@ class Server:
 
     def stop(self) -> None:
         """End the server and every child it still has, by their own pids."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.reconnect()
         if self.process is None:
             return
         pids = {self.pid, self.process.pid}
@@ -377,8 +379,10 @@ class Server:
     def _is_own(self, pid: int) -> bool:
         """Whether a child seen before is still a child of this server's, and not another process with its number."""
         try:
-            return str(self.base) in os.readlink(f"/proc/{pid}/cwd") or self.binary.name in Path(
-                f"/proc/{pid}/comm"
-            ).read_text() and int(Path(f"/proc/{pid}").stat().st_uid) == (self.uid or 0)
+            return (
+                str(self.base) in os.readlink(f"/proc/{pid}/cwd")
+                or self.binary.name in Path(f"/proc/{pid}/comm").read_text()
+                and int(Path(f"/proc/{pid}").stat().st_uid) == (self.uid or 0)
+            )
         except OSError:
             return False

@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 import pytest
 
 from .bench import Bench, missing_need
 from .faults import FAULTS, STATES, Fault
+from .judging import Document, at_least, cause_ids, explain, gather, judge, offered_fixes, record
+from .score import SCORE
 
 pytestmark = pytest.mark.lab
 
 
-def require(fault: Fault, bench: Bench) -> None:
-    reason = fault.servers(bench.kind) or next(filter(None, map(missing_need, fault.needs)), None)
+def require(needs: t.Iterable[str], reason: str | None = None) -> None:
+    """Skip, with the reason, what this machine or this server can't have."""
+    reason = reason or next(filter(None, map(missing_need, needs)), None)
     if reason:
         pytest.skip(reason)
 
@@ -29,8 +33,50 @@ def check_real(fault: Fault, bench: Bench) -> None:
         assert re.search(fault.proof, bench.server.read_log()), bench.server.read_log()[-3000:]
 
 
+def expectation(fault: Fault) -> Document:
+    """What a replay of this fault's evidence must say."""
+    expect: Document = {"state": "failing" if fault.failing else fault.verdict}
+    expect["cause"] = fault.verdict if fault.failing else None
+    if fault.failing:
+        expect["least_confidence"] = fault.confidence
+        expect["fixes"] = list(fault.fixes)
+        if fault.still_present != "ANY":
+            expect["still_present"] = fault.still_present
+    return expect
+
+
+def check_verdict(fault: Fault, document: Document) -> None:
+    """The verdict is the table's."""
+    story = explain(document)
+    assert document["state"] == ("failing" if fault.failing else fault.verdict), story
+    if not fault.failing:
+        assert document["cause"] is None, story
+        return
+    assert document["cause"] is not None, story
+    assert document["cause"]["id"] == fault.verdict, story
+    assert set(cause_ids(document)) <= {fault.verdict, *fault.more_causes}, story
+    assert at_least(document["cause"]["confidence"], fault.confidence), story
+    if fault.verdict == "no_evidence":
+        assert document["cause"]["confidence"] == "possible", story
+    else:
+        assert document["cause"]["evidence"], story
+    if fault.still_present != "ANY":
+        assert document["cause"]["still_present"] is fault.still_present, story
+    assert set(fault.fixes) <= offered_fixes(document), story
+    assert document["path"], story
+
+
 @pytest.mark.parametrize("fault", FAULTS + STATES, ids=lambda fault: fault.id)
-def test_fault(fault: Fault, bench: Bench) -> None:
-    require(fault, bench)
+def test_fault(fault: Fault, bench: Bench, request: pytest.FixtureRequest) -> None:
+    require(fault.needs, fault.servers(bench.kind))
     fault.break_it(bench)
     check_real(fault, bench)
+    evidence = gather([bench.server], fault.options(bench) if fault.options else None)
+    if fault.amend:
+        fault.amend(evidence)
+    group = "faults" if fault.failing else "states"
+    with SCORE.noting(group, f"{fault.id} on {bench.kind.id}"):
+        (document,) = judge(evidence)
+        check_verdict(fault, document)
+    if request.config.getoption("--record"):
+        record(fault.id, bench, evidence, expectation(fault), fault.amended)
