@@ -90,7 +90,11 @@ def collect_data_directory(
     :param hints: settings where known: dir, dbfilename, appendonly, appendfilename, appenddirname.
     :return: DATA_DIRECTORY of docs/evidence.md; None where not even a path is known.
     """
-    return _Reader(system, pid, process, hints, gaps).collect()
+    reader = _Reader(system, pid, process, hints, gaps)
+    try:
+        return reader.collect()
+    finally:
+        reader.calls.close()
 
 
 def get_flags_request(machine: str) -> int:
@@ -400,6 +404,9 @@ class _Reader:
         """The path, the three views and the permission chain. Returns the path as the process sees it."""
         identity = (status.st_dev, status.st_ino)
         seen_path = self._without_root(link, root)
+        mount = self._mount_of_handle(directory, seen_path)
+        if mount is None:
+            seen_path = self._path_before_detached(seen_path)
         look_up = self._walk_in_root(seen_path)
         deleted = False
         if link.endswith(DELETED_SUFFIX) and (look_up is None or look_up.identity != identity):
@@ -412,7 +419,6 @@ class _Reader:
             look_up = self._walk_in_root(seen_path)
         document["path"] = clean_text(seen_path)
         document["deleted"] = deleted
-        mount = self._mount_of_handle(directory, seen_path)
         self.type = mount.type if mount else None
         document["process_view"] = self._view(directory, status, mount)
         if look_up is not None:
@@ -424,6 +430,22 @@ class _Reader:
         if look_up is not None:
             look_up.close()
         return seen_path
+
+    def _path_before_detached(self, link: str) -> str:
+        """The path of a directory whose mount is in no mount table.
+
+        After ``umount -l`` the server stays in a file system that has no path any more; the link in /proc is then
+        relative to that file system. What is left is the setting.
+        """
+        if not self.process_mounts:
+            return link
+        self.gaps.add(
+            "mount of the data directory",
+            "the server's working directory is on a mount that was detached (umount -l)",
+            "Mount it again and restart the server, or point the server to a directory that has a path.",
+        )
+        setting = str(self.hints.get("dir") or "")
+        return raw_names(setting)[0] if setting.startswith("/") else link
 
     def _walk_in_root(self, path: str) -> Walk | None:
         try:

@@ -69,7 +69,11 @@ class MountTable:
     """The mounts of one process, in the order in which they were listed. Lines are parsed only when asked for."""
 
     def __init__(self, content: bytes) -> None:
-        self._lines = content.split(b"\n")
+        self._lines = [line for line in content.split(b"\n") if line]
+
+    def __bool__(self) -> bool:
+        """Whether any mount is listed: none is where the table could not be read."""
+        return bool(self._lines)
 
     def by_id(self, mount_id: int) -> Mount | None:
         """The mount with that id, or None where it is not (or no longer) part of this namespace."""

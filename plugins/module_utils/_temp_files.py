@@ -170,8 +170,8 @@ class NamespacePids:
 
     def _is_process(self, pid: int) -> bool:
         """A process and not a thread of one: /proc shows threads by their id as well."""
-        status = self._system.try_read_text(f"/proc/{pid}/status")
-        return status is not None and _status_field(status, "Tgid") == [str(pid)]
+        status = self._system.try_read_text(f"/proc/{pid}/status") or ""
+        return _status_field(status, "Tgid") == [str(pid)] and not _has_ended(status)
 
     def _map_namespace(self) -> dict[int, int]:
         found = {}
@@ -179,7 +179,7 @@ class NamespacePids:
             if name.isdigit() and self._namespace_of(name) == self._namespace:
                 status = self._system.try_read_text(f"/proc/{name}/status") or ""
                 inner = _status_field(status, "NSpid")
-                if inner and inner[-1].isdigit():
+                if inner and inner[-1].isdigit() and not _has_ended(status):
                     found[int(inner[-1])] = int(name)
         return found
 
@@ -190,6 +190,11 @@ def _status_field(status: str, field: str) -> list[str]:
         if name == field:
             return value.split()
     return []
+
+
+def _has_ended(status: str) -> bool:
+    """Whether all that is left of a process is its entry: its parent has not fetched its exit status yet."""
+    return _status_field(status, "State")[:1] in (["Z"], ["X"])
 
 
 def process_start_and_parent(system: System, pid: int) -> tuple[float | None, int | None]:
