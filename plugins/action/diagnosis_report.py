@@ -70,7 +70,7 @@ class ActionModule(ActionBase):
         try:
             return report.write(directory, document)
         except OSError as error:
-            raise AnsibleActionFail(f"The report can't be written in {directory}: {error.strerror}") from error
+            raise AnsibleActionFail(f"The report can't be written in {directory}: {error.strerror}") from None
 
     def _is_host_by_host(self) -> bool:
         block = self._task

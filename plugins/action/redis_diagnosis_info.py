@@ -34,16 +34,23 @@ CONTROLLER_OPTIONS: dict[str, dict[str, t.Any]] = {
     "extra_risks": {"type": "list", "elements": "dict"},
     "reproduce": {"type": "bool", "default": False},
 }
-MODULE_OPTIONS = frozenset(
+CONNECTION_OPTIONS = frozenset(
     (
-        "instances",
+        "login_host",
+        "login_port",
+        "login_user",
+        "login_password",
+        "unix_socket",
+        "tls",
+        "ca_certs",
+        "client_cert_file",
+        "client_key_file",
+        "validate_certs",
         "timeout_seconds",
         "password_from_config",
-        "deep",
-        "log_limit_bytes",
-        "reproduce_addresses",
     )
 )
+MODULE_OPTIONS = CONNECTION_OPTIONS | {"instances", "discover", "deep", "log_limit_bytes", "reproduce_addresses"}
 Entry = t.Dict[str, t.Any]
 
 
@@ -63,7 +70,7 @@ class ActionModule(ActionBase):
     _requires_connection = True
     _supports_check_mode = True
     _supports_async = False
-    _VALID_ARGS = MODULE_OPTIONS | frozenset(CONTROLLER_OPTIONS)
+    _VALID_ARGS = MODULE_OPTIONS.union(CONTROLLER_OPTIONS)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(task_vars=task_vars)
@@ -96,7 +103,7 @@ class ActionModule(ActionBase):
         try:
             return load_rules(options["extra_nodes"], options["extra_outcomes"], options["extra_risks"])
         except RuleError as error:
-            raise AnsibleActionFail(f"A rule of the failure tree is broken: {error}") from error
+            raise AnsibleActionFail(f"A rule of the failure tree is broken: {error}") from None
 
     # Saved evidence
 
@@ -104,7 +111,7 @@ class ActionModule(ActionBase):
         try:
             saved = evidence_files.load(path)
         except evidence_files.EvidenceError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         hosts: dict[str, Entry] = {}
         for name, evidence in saved:
             hosts[name] = {"reachable": True, "error": None, "instances": self._judge(evidence, rules, name)}
@@ -168,6 +175,8 @@ class ActionModule(ActionBase):
         """What can be said of a host where the module did not run."""
         probe = self._probe()
         instances = [item for item in arguments.get("instances") or [] if isinstance(item, dict)]
+        if not instances and CONNECTION_OPTIONS.intersection(arguments) & {"login_host", "login_port", "unix_socket"}:
+            instances = [arguments]
         return {
             "changed": False,
             "reachable": trouble.is_reachable or probe is not None,
@@ -182,8 +191,7 @@ class ActionModule(ActionBase):
             result = self._low_level_execute_command(host_trouble.PROBE_COMMAND, sudoable=False)
         except AnsibleError:
             return None
-        output = str(result.get("stdout") or "").strip()
-        return output[: host_trouble.PROBE_LIMIT] or None
+        return host_trouble.probe_text(str(result.get("stdout") or "")) or None
 
     # Both
 
@@ -193,7 +201,7 @@ class ActionModule(ActionBase):
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AnsibleActionFail(
                 f"{name}: this evidence can't be diagnosed ({type(error).__name__}: {error}). Is it complete?"
-            ) from error
+            ) from None
 
     def _save(self, directory: str | None, host: str, evidence: dict[str, t.Any]) -> str | None:
         if not directory:
@@ -201,7 +209,7 @@ class ActionModule(ActionBase):
         try:
             return evidence_files.save(directory, host, evidence)
         except OSError as error:
-            raise AnsibleActionFail(f"The evidence of {host} can't be saved in {directory}: {error.strerror}") from error
+            raise AnsibleActionFail(f"The evidence of {host} can't be saved in {directory}: {error.strerror}") from None
 
     def _show(self, host: str, result: dict[str, t.Any]) -> None:
         """Print the screens of a host in one call, so that hosts that are examined side by side don't mix."""
@@ -222,6 +230,5 @@ def worth_reproducing(diagnoses: list[dict[str, t.Any]]) -> list[str]:
 def secrets_of(arguments: dict[str, t.Any]) -> list[str]:
     """The passwords among the arguments, which no text may show."""
     instances = arguments.get("instances")
-    if not isinstance(instances, list):
-        return []
-    return [str(item["login_password"]) for item in instances if isinstance(item, dict) and item.get("login_password")]
+    sources = [arguments, *(instances if isinstance(instances, list) else [])]
+    return [str(item["login_password"]) for item in sources if isinstance(item, dict) and item.get("login_password")]

@@ -27,13 +27,13 @@ def diagnose_filter(
         rules = load_rules(extra_nodes, extra_outcomes, extra_risks)
         return diagnose(document, rules)
     except evidence_files.EvidenceError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(str(error)) from None
     except RuleError as error:
-        raise AnsibleFilterError(f"diagnose: a rule of the failure tree is broken: {error}") from error
+        raise AnsibleFilterError(f"diagnose: a rule of the failure tree is broken: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(
             f"diagnose: this evidence can't be diagnosed ({type(error).__name__}: {error}). Is it complete?"
-        ) from error
+        ) from None
 
 
 class FilterModule:

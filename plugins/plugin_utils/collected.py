@@ -29,8 +29,9 @@ class Play(t.NamedTuple):
 
 
 def has_outcome(variables: t.Mapping[str, t.Any]) -> bool:
-    """Whether this host was diagnosed in this run."""
-    return isinstance(variables.get(OUTCOME), dict)
+    """Whether this host was diagnosed in this run: a result that is only registered so far is none."""
+    outcome = variables.get(OUTCOME)
+    return isinstance(outcome, dict) and "reachable" in outcome and "diagnoses" not in outcome
 
 
 def is_complete(hosts: t.Sequence[str], live: t.Container[str], variables_of: Variables) -> bool:

@@ -57,7 +57,7 @@ def load(path: str) -> list[tuple[str, Evidence]]:
     try:
         names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIX) and not name.startswith("."))
     except OSError as error:
-        raise EvidenceError(f"{path}: {error.strerror}") from error
+        raise EvidenceError(f"{path}: {error.strerror}") from None
     if not names:
         raise EvidenceError(f"{path}: there is no evidence file (*{SUFFIX}) in this directory")
     return [(host_name(name), _load_file(os.path.join(path, name))) for name in names]
@@ -68,11 +68,11 @@ def _load_file(path: str) -> Evidence:
         with open(path, encoding="utf-8") as handle:
             document = json.load(handle)
     except OSError as error:
-        raise EvidenceError(f"{path}: {error.strerror}") from error
+        raise EvidenceError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise EvidenceError(f"{path}: not UTF-8 text, so not an evidence file") from error
+        raise EvidenceError(f"{path}: not UTF-8 text, so not an evidence file") from None
     except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"{path}: not JSON, so not an evidence file ({error})") from error
+        raise EvidenceError(f"{path}: not JSON, so not an evidence file ({error})") from None
     return check(document, path)
 
 

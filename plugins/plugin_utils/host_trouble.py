@@ -20,8 +20,8 @@ SECRET_MASK = "********"
 # Needs neither Python nor a temporary file. Each part is bounded where the host has `timeout`: df hangs on a dead NFS.
 PROBE_COMMAND = (
     'if command -v timeout >/dev/null 2>&1; then bounded="timeout 5"; else bounded=""; fi; '
-    "$bounded df -P / /tmp /var/tmp /dev/shm /var/lib/redis /var/lib/valkey 2>/dev/null; "
-    "$bounded df -Pi / /tmp /var/tmp 2>/dev/null; "
+    "$bounded df -hP / /tmp /var/tmp /dev/shm /var/lib/redis /var/lib/valkey 2>/dev/null; "
+    "$bounded df -hPi / /tmp /var/tmp 2>/dev/null; "
     "echo load: $(cat /proc/loadavg 2>/dev/null); uptime 2>/dev/null; true"
 )
 
@@ -46,6 +46,13 @@ _KNOWN_TROUBLE: tuple[tuple[tuple[str, ...], tuple[str, str]], ...] = (
         ("module interpreter", "python: not found", "python3: not found", "python: no such", "python3: no such"),
         (
             "There is no usable Python on the host.",
+            "Install Python 3.9 or newer there, or name the one to use with ansible_python_interpreter.",
+        ),
+    ),
+    (
+        ("minimum of python", "syntaxerror", "unsupported python"),
+        (
+            "The Python on the host is too old for Ansible.",
             "Install Python 3.9 or newer there, or name the one to use with ansible_python_interpreter.",
         ),
     ),
@@ -104,10 +111,14 @@ def explain_connection(said: str) -> str:
 
 def explain_module(result: t.Mapping[str, t.Any]) -> str:
     """Why the module did not run, from what Ansible made of its output."""
-    said = " ".join(
-        str(result.get(key) or "") for key in ("module_stderr", "module_stdout", "exception", "msg") if result.get(key)
-    )
+    texts = [result.get(key) for key in ("msg", "exception", "module_stdout", "module_stderr")]
+    said = "\n".join(text for text in texts if isinstance(text, str) and text.strip())
     return _explain(said, _UNKNOWN_MODULE)
+
+
+def probe_text(output: str) -> str:
+    """What the probe said, bounded, each line once: several paths of it can lie on one file system."""
+    return "\n".join(dict.fromkeys(output[:PROBE_LIMIT].strip().splitlines()))
 
 
 def _explain(said: str, otherwise: tuple[str, str]) -> str:
