@@ -14,8 +14,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._cgroup import collect_cgroups
+from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_config_file
 from ansible_collections.redisops.persistence.plugins.module_utils._container import collect_container
-from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, find_pid
+from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, discover, find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import collect_data_directory
 from ansible_collections.redisops.persistence.plugins.module_utils._host_facts import collect_host
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import (
@@ -53,11 +54,11 @@ Observer = t.Callable[[Target, "dict[str, t.Any]", System, Gaps], "dict[str, t.A
 
 
 def collect_instance_host(
-    system: System, pid: int, redis: dict[str, t.Any] | None, gaps: Gaps, limits: Limits
+    system: System, pid: int, settings: t.Mapping[str, str], gaps: Gaps, limits: Limits
 ) -> dict[str, t.Any]:
     """The host's side of one server.
 
-    :param redis: the REDIS block, whose settings say where the directory and the log are; None when it was not asked.
+    :param settings: what is known of the server's settings, by their names in CONFIG GET; any may be missing.
     :return: the blocks process, cgroups, data_directory, systemd, container, redis_log; each is None where it could
         not be read, with the reason among ``gaps``.
     """
@@ -67,7 +68,6 @@ def collect_instance_host(
         return dict.fromkeys(HOST_BLOCKS)
     systemd = collect_systemd(system, pid, gaps)
     container = collect_container(system, pid, gaps)
-    settings = settings_in_force(redis)
     data_directory = collect_data_directory(system, pid, process, directory_hints(settings), gaps)
     log_hints = {
         "logfile": settings.get("logfile"),
@@ -89,14 +89,19 @@ def collect_instance_host(
     }
 
 
-def settings_in_force(redis: dict[str, t.Any] | None) -> dict[str, str]:
+def settings_in_force(
+    redis: dict[str, t.Any] | None, pid: int, system: System, survey: Survey, gaps: Gaps
+) -> dict[str, str]:
     """What the server says of its settings; where it would not say, what its configuration file says."""
-    if redis is None:
-        return {}
-    return {**(redis.get("config_file_settings") or {}), **redis["config"]}
+    if redis is not None:
+        return {**(redis["config_file_settings"] or {}), **redis["config"]}
+    for server in discover(system, Gaps(), survey):
+        if server["pid"] == pid and server["config_file"]:
+            return read_config_file(system, f"/proc/{pid}/root{server['config_file']}", gaps) or {}
+    return {}
 
 
-def directory_hints(settings: dict[str, str]) -> dict[str, str]:
+def directory_hints(settings: t.Mapping[str, str]) -> dict[str, str]:
     """The settings that name files of the data directory."""
     names = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname")
     return {name: settings[name] for name in names if name in settings}
@@ -121,7 +126,8 @@ def collect_instance(
             "Run against the host that the server runs on; a managed service has none to look at.",
         )
     else:
-        instance.update(collect_instance_host(system, pid, instance["redis"], gaps, limits))
+        settings = settings_in_force(instance["redis"], pid, system, survey, gaps)
+        instance.update(collect_instance_host(system, pid, settings, gaps, limits))
     instance["gaps"] = gaps.entries()
     return instance
 
