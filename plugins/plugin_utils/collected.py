@@ -65,7 +65,7 @@ def _host_entries(name: str, variables: t.Mapping[str, t.Any]) -> dict[str, Host
     return {
         name: {
             "reachable": bool(outcome.get("reachable")),
-            "error": outcome.get("error"),
+            "error": outcome.get("error") or None,  # core 2.18 makes an empty text of null
             "instances": list(variables.get(RESULTS) or []),
         }
     }
