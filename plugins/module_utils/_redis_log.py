@@ -254,7 +254,9 @@ class Search:
         if logfile:
             tried.append(self.from_file(str(logfile)))
         else:
-            tried.append(self.from_stream())
+            found = self.from_stream()
+            # An unknown logfile may keep what standard output does not.
+            tried.append(found if logfile == "" else found._replace(kept=True))
         if tried[0].reading is None and _is_yes(self.hints.get("syslog_enabled")):
             default = "valkey" if "valkey" in str(self.process.get("command")) else "redis"
             tried.append(self.from_syslog(str(self.hints.get("syslog_ident") or default)))
@@ -309,8 +311,8 @@ def collect_redis_log(
 
     :param pid: the server's, on this machine; None where it is not known or not here.
     :param process: PROCESS; its time zone and its pid in its own namespace are used.
-    :param hints: what is known of {logfile, loglevel, syslog_enabled, syslog_ident, daemonize, unit, container_log_path,
-        directory}; any may be missing. Without ``logfile`` standard output is looked at.
+    :param hints: what is known of {logfile, loglevel, syslog_enabled, syslog_ident, daemonize, unit,
+        container_log_path, directory}; any may be missing. Without ``logfile`` standard output is looked at.
     :param limit_bytes: how much of the end of the log is read (four times as much where it has no save at all).
     """
     if "logfile" not in hints or hints["logfile"] is None:
