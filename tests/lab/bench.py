@@ -21,6 +21,7 @@ from pathlib import Path
 from .servers import Server, ServerKind, until
 
 LOCK_PATH = Path(tempfile.gettempdir()) / "redisops-kernel-settings.lock"
+JOURNALD = "/lib/systemd/systemd-journald"
 FIRST_UID = 61_000
 _uids = itertools.count(os.getpid() % 2000)
 
@@ -78,6 +79,7 @@ class Bench:
         self.base = base
         self.binary = binary
         self.servers: list[Server] = []
+        self.journal: int | None = None
         self.exit = contextlib.ExitStack()
         self._number = itertools.count()
 
@@ -156,9 +158,12 @@ class Bench:
 
     # Limits and control groups
 
-    def cgroup(self, controller: str) -> Cgroup:
-        parent = cgroup_parent(controller)
+    def cgroup(self, controller: str, inside: Cgroup | None = None) -> Cgroup:
+        """A new control group, at the top or inside another one of the lab's."""
+        parent = (inside.path, inside.version) if inside else cgroup_parent(controller)
         assert parent is not None, f"no cgroup controller {controller}"
+        if inside and inside.version == 2:
+            (inside.path / "cgroup.subtree_control").write_text(f"+{controller}")
         path = parent[0] / f"redisops-lab-{os.getpid()}-{self.base.name}-{next(self._number)}"
         path.mkdir()
         self.exit.callback(self._remove_cgroup, path)
@@ -187,6 +192,33 @@ class Bench:
             group=server.uid,
             extra_groups=None if server.uid is None else [],
         )
+
+    # The journal
+
+    def start_journal(self) -> int:
+        """A journal of the lab's own: systemd-journald in a mount namespace with an empty /run. Its pid."""
+        script = (
+            "mount -t tmpfs tmpfs /run\nmkdir -p /run/systemd/journal /run/log/journal\n"
+            "if [ -d /var/log/journal ]; then mount -t tmpfs tmpfs /var/log/journal; fi\n"
+            f"exec {JOURNALD}"
+        )
+        journald = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def end() -> None:
+            journald.kill()
+            journald.wait(10)
+
+        self.exit.callback(end)
+        socket_path = Path(f"/proc/{journald.pid}/root/run/systemd/journal/stdout")
+        until(lambda: Path(f"/proc/{journald.pid}/comm").read_text().startswith("systemd-journal"), "no journald")
+        until(socket_path.exists, "the journal does not listen")
+        self.journal = journald.pid
+        return journald.pid
 
     # The kernel
 
@@ -308,6 +340,10 @@ def missing_need(need: str) -> str | None:
         return None if shutil.which("chattr") else "needs chattr"
     if need == "acl":
         return None if shutil.which("setfacl") else "needs setfacl"
+    if need == "journald":
+        if not is_root():
+            return "needs root"
+        return None if os.access(JOURNALD, os.X_OK) and shutil.which("systemd-cat") else "needs systemd's journald"
     if need == "kernel-settings":
         writable = is_root() and os.access("/proc/sys/vm/overcommit_memory", os.W_OK)
         return None if writable else "needs root and a writable /proc/sys"

@@ -40,6 +40,7 @@ class Control:
     states: tuple[str, ...] = QUIET
     causes: tuple[str, ...] = ()
     confidence: str = "confirmed"
+    will_retry: t.Any = "ANY"
     still_present: t.Any = "ANY"
     risks: tuple[str, ...] = ()
     no_risks: tuple[str, ...] = ()
@@ -165,6 +166,12 @@ def log_format(name: str) -> t.Callable[[Bench], None]:
     return arrange
 
 
+def log_in_journal(bench: Bench) -> None:
+    server = bench.start(log="journal", journal=bench.start_journal())
+    bench.chmod(server.directory, 0o555)
+    fails(server)
+
+
 def timestamps(name: str) -> t.Callable[[Bench], None]:
     def arrange(bench: Bench) -> None:
         server = bench.start(config={"log-timestamp-format": name})
@@ -172,6 +179,16 @@ def timestamps(name: str) -> t.Callable[[Bench], None]:
         fails(server)
 
     return arrange
+
+
+def flag_left_behind(bench: Bench) -> None:
+    """Nothing waits to be saved and writes are refused, so no save will ever clear the flag."""
+    server = bench.start()
+    saves(server)
+    server.dump.unlink()
+    server.dump.mkdir()
+    fails(server)
+    server.dump.rmdir()
 
 
 # Beside health
@@ -355,6 +372,15 @@ CONTROLS: tuple[Control, ...] = (
         still_present=False,
         needs=(),
     ),
+    Control(
+        "flag_left_behind",
+        flag_left_behind,
+        ("failing",),
+        ("destination_is_directory",),
+        still_present=False,
+        will_retry=False,
+        needs=(),
+    ),
     Control("saves_disabled", faults.make_saves_disabled, ("saves_disabled",), needs=()),
     Control("idle", faults.make_idle, ("idle",), needs=()),
     Control("rewrite_running", rewrite_running, needs=()),
@@ -381,6 +407,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         "log_format_json", log_format("json"), ("failing",), ("dir_permission_denied",), needs=(), servers=only_valkey
     ),
+    Control("log_in_journal", log_in_journal, ("failing",), ("dir_permission_denied",), needs=("root", "journald")),
     Control(
         "log_timestamps_iso8601",
         timestamps("iso8601"),

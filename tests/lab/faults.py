@@ -170,6 +170,15 @@ def break_fork_pids_limit(bench: Bench) -> None:
     fails(server)
 
 
+def break_fork_pids_limit_above(bench: Bench) -> None:
+    """The limit lies on the group around the server's own."""
+    outer = bench.cgroup("pids")
+    group = bench.cgroup("pids", inside=outer)
+    server = bench.start(cgroups=[group.path])
+    outer.freeze_pids()
+    fails(server)
+
+
 # Open
 
 
@@ -195,6 +204,17 @@ def break_directory_mode(bench: Bench) -> None:
     server = bench.start()
     bench.chmod(server.directory, 0o555)
     fails(server)
+
+
+def break_directory_mode_for_replica(bench: Bench) -> None:
+    """Nobody asked for a save: a replica did, and the master goes by its disk to serve it."""
+    server = bench.start(config={"save": '""', "repl-diskless-sync": "no"})
+    bench.chmod(server.directory, 0o555)
+    replica = bench.start()
+    replica.call("REPLICAOF", "127.0.0.1", server.port)
+    until(lambda: server.status() == "err", "the replica does not ask")
+    replica.stop()
+    until(lambda: server.info()["rdb_bgsave_in_progress"] == "0", "the save does not end")
 
 
 def break_directory_owner(bench: Bench) -> None:
@@ -628,313 +648,115 @@ STRACE = ("root", "strace")
 CHATTR = ("root", "chattr")
 NONE: tuple[str, ...] = ()
 
+# fmt: off
 FAULTS: tuple[Fault, ...] = (
     # fork
     Fault(
-        "fork_commit_limit",
-        "fork_commit_limit",
-        break_fork_commit_limit,
-        FORK + "Cannot allocate memory",
-        fixes=("overcommit",),
-        still_present=True,
-        needs=("root", "kernel-settings"),
-        machine_wide=True,
+        "fork_commit_limit", "fork_commit_limit", break_fork_commit_limit, FORK + "Cannot allocate memory",
+        fixes=("overcommit",), still_present=True, needs=("root", "kernel-settings"), machine_wide=True,
     ),
     Fault(
-        "fork_overcommit_heuristic",
-        "fork_overcommit_heuristic",
-        break_fork_overcommit_heuristic,
-        FORK + "Cannot allocate memory",
-        fixes=("overcommit",),
-        still_present=True,
-        needs=("root", "kernel-settings"),
-        machine_wide=True,
+        "fork_overcommit_heuristic", "fork_overcommit_heuristic", break_fork_overcommit_heuristic,
+        FORK + "Cannot allocate memory", fixes=("overcommit",), still_present=True,
+        needs=("root", "kernel-settings"), machine_wide=True,
     ),
     Fault(
-        "fork_cgroup_memory",
-        "fork_cgroup_memory",
-        break_fork_cgroup_memory,
-        FORK + "Cannot allocate memory",
-        fixes=("cgroup_memory",),
-        still_present=True,
-        needs=("root", "cgroup1:memory"),
+        "fork_cgroup_memory", "fork_cgroup_memory", break_fork_cgroup_memory, FORK + "Cannot allocate memory",
+        fixes=("cgroup_memory",), still_present=True, needs=("root", "cgroup1:memory"),
     ),
     Fault(
-        "fork_out_of_memory",
-        "fork_out_of_memory",
-        injected_fork("ENOMEM"),
-        FORK + "Cannot allocate memory",
+        "fork_out_of_memory", "fork_out_of_memory", injected_fork("ENOMEM"), FORK + "Cannot allocate memory",
         needs=STRACE,
     ),
     Fault(
-        "fork_process_limit",
-        "fork_process_limit",
-        break_fork_process_limit,
-        FORK + "Resource temporarily unavailable",
-        fixes=("process_limit",),
-        still_present=True,
+        "fork_process_limit", "fork_process_limit", break_fork_process_limit,
+        FORK + "Resource temporarily unavailable", fixes=("process_limit",), still_present=True,
     ),
     Fault(
-        "fork_pids_limit",
-        "fork_pids_limit",
-        break_fork_pids_limit,
-        FORK + "Resource temporarily unavailable",
-        fixes=("pids_limit",),
-        still_present=True,
-        needs=("root", "cgroup:pids"),
+        "fork_pids_limit", "fork_pids_limit", break_fork_pids_limit, FORK + "Resource temporarily unavailable",
+        fixes=("pids_limit",), still_present=True, needs=("root", "cgroup:pids"),
     ),
+    Fault("fork_pids_limit_above", "fork_pids_limit", break_fork_pids_limit_above,
+          FORK + "Resource temporarily unavailable", fixes=("pids_limit",), still_present=True,
+          needs=("root", "cgroup:pids")),
     Fault("fork_forbidden", "fork_forbidden", injected_fork("EPERM"), FORK + "Operation not permitted", needs=STRACE),
     # before open
-    Fault(
-        "hijacked_dir",
-        "hijacked_dir",
-        break_hijacked_dir,
-        OPEN + "Permission denied",
-        fixes=("restore_dir",),
-        still_present=True,
-    ),
-    Fault(
-        "hijacked_dir_only",
-        "hijacked_dir",
-        break_hijacked_dir_only,
-        OPEN + "Permission denied",
-        fixes=("restore_dir",),
-        still_present=True,
-    ),
+    Fault("hijacked_dir", "hijacked_dir", break_hijacked_dir, OPEN + "Permission denied", fixes=("restore_dir",),
+          still_present=True),
+    Fault("hijacked_dir_only", "hijacked_dir", break_hijacked_dir_only, OPEN + "Permission denied",
+          fixes=("restore_dir",), still_present=True),
     # open
+    Fault("directory_mode", "dir_permission_denied", break_directory_mode, OPEN + "Permission denied",
+          fixes=("data_dir",), still_present=True, needs=NONE),
+    Fault("directory_mode_for_replica", "dir_permission_denied", break_directory_mode_for_replica,
+          OPEN + "Permission denied", fixes=("data_dir",), still_present=True, needs=NONE),
+    Fault("directory_owner", "dir_permission_denied", break_directory_owner, OPEN + "Permission denied",
+          fixes=("data_dir",), still_present=True),
+    Fault("directory_acl", "dir_permission_denied", break_directory_acl, OPEN + "Permission denied",
+          fixes=("data_dir",), still_present=True, needs=("root", "acl")),
+    Fault("directory_mode_without_log", "dir_permission_denied", break_directory_mode_without_log, None,
+          confidence="probable", fixes=("data_dir",), still_present=True, needs=NONE),
     Fault(
-        "directory_mode",
-        "dir_permission_denied",
-        break_directory_mode,
-        OPEN + "Permission denied",
-        fixes=("data_dir",),
-        still_present=True,
-        needs=NONE,
+        "access_control_denied", "access_control_denied", break_access_control, OPEN + "Permission denied",
+        needs=STRACE, in_fleet=False, amend=amend_access_control,
+        amended="No security module is active on the machine of the lab: the refusal is injected into the open of the "
+        "child, and the record that SELinux leaves in the kernel log is added to the evidence.",
     ),
-    Fault(
-        "directory_owner",
-        "dir_permission_denied",
-        break_directory_owner,
-        OPEN + "Permission denied",
-        fixes=("data_dir",),
-        still_present=True,
-    ),
-    Fault(
-        "directory_acl",
-        "dir_permission_denied",
-        break_directory_acl,
-        OPEN + "Permission denied",
-        fixes=("data_dir",),
-        still_present=True,
-        needs=("root", "acl"),
-    ),
-    Fault(
-        "directory_mode_without_log",
-        "dir_permission_denied",
-        break_directory_mode_without_log,
-        None,
-        confidence="probable",
-        fixes=("data_dir",),
-        still_present=True,
-        needs=NONE,
-    ),
-    Fault(
-        "access_control_denied",
-        "access_control_denied",
-        break_access_control,
-        OPEN + "Permission denied",
-        needs=STRACE,
-        in_fleet=False,
-        amend=amend_access_control,
-        amended="No security module is active on the machine of the lab: the refusal is injected into the child's open, "
-        "and the record that SELinux leaves in the kernel log is added to the evidence.",
-    ),
-    Fault(
-        "directory_missing",
-        "dir_missing",
-        break_directory_missing,
-        OPEN + "No such file or directory",
-        fixes=("recreate_dir",),
-        still_present=True,
-        needs=NONE,
-    ),
-    Fault(
-        "directory_recreated",
-        "dir_missing",
-        break_directory_recreated,
-        OPEN + "No such file or directory",
-        fixes=("recreate_dir",),
-        still_present=True,
-        needs=NONE,
-    ),
-    Fault(
-        "filesystem_read_only",
-        "filesystem_read_only",
-        break_read_only,
-        OPEN + "Read-only file system",
-        still_present=True,
-    ),
-    Fault(
-        "sandbox_read_only",
-        "sandbox_read_only",
-        break_sandbox_read_only,
-        OPEN + "Read-only file system",
-        fixes=("unit_sandbox",),
-        still_present=True,
-    ),
+    Fault("directory_missing", "dir_missing", break_directory_missing, OPEN + "No such file or directory",
+          fixes=("recreate_dir",), still_present=True, needs=NONE),
+    Fault("directory_recreated", "dir_missing", break_directory_recreated, OPEN + "No such file or directory",
+          fixes=("recreate_dir",), still_present=True, needs=NONE),
+    Fault("filesystem_read_only", "filesystem_read_only", break_read_only, OPEN + "Read-only file system",
+          still_present=True),
+    Fault("sandbox_read_only", "sandbox_read_only", break_sandbox_read_only, OPEN + "Read-only file system",
+          fixes=("unit_sandbox",), still_present=True),
     Fault("inodes_exhausted", "inodes_exhausted", break_inodes, OPEN + "No space left on device", still_present=True),
-    Fault(
-        "directory_immutable",
-        "dir_immutable",
-        break_directory_immutable,
-        OPEN + "Operation not permitted",
-        fixes=("immutable",),
-        still_present=True,
-        needs=CHATTR,
-    ),
-    Fault(
-        "directory_append_only",
-        "dir_immutable",
-        break_directory_append_only,
-        RENAME + "Operation not permitted",
-        fixes=("immutable",),
-        still_present=True,
-        needs=CHATTR,
-    ),
+    Fault("directory_immutable", "dir_immutable", break_directory_immutable, OPEN + "Operation not permitted",
+          fixes=("immutable",), still_present=True, needs=CHATTR),
+    Fault("directory_append_only", "dir_immutable", break_directory_append_only,
+          RENAME + "Operation not permitted", fixes=("immutable",), still_present=True, needs=CHATTR),
     Fault("too_many_open_files", "too_many_open_files", break_open_files, OPEN + "Too many open files", needs=NONE),
     # write
     Fault("disk_full", "disk_full", break_disk_full, WRITE + "No space left on device", still_present=True),
-    Fault(
-        "disk_full_at_flush",
-        "disk_full",
-        break_disk_full_at_flush,
-        WRITE + "No space left on device",
-        still_present=True,
-    ),
-    Fault(
-        "disk_full_at_sync",
-        "disk_full",
-        injected_sync("error=ENOSPC"),
-        WRITE + "No space left on device",
-        still_present=False,
-        needs=STRACE,
-    ),
-    Fault(
-        "quota_exceeded", "quota_exceeded", injected_sync("error=EDQUOT"), WRITE + "Disk quota exceeded", needs=STRACE
-    ),
+    Fault("disk_full_at_flush", "disk_full", break_disk_full_at_flush, WRITE + "No space left on device",
+          still_present=True),
+    Fault("disk_full_at_sync", "disk_full", injected_sync("error=ENOSPC"), WRITE + "No space left on device",
+          still_present=False, needs=STRACE),
+    Fault("quota_exceeded", "quota_exceeded", injected_sync("error=EDQUOT"), WRITE + "Disk quota exceeded",
+          needs=STRACE),
     Fault("quota_exceeded_at_open", "quota_exceeded", break_open_quota, OPEN + "Disk quota exceeded", needs=STRACE),
-    Fault(
-        "file_size_limit",
-        "file_size_limit",
-        break_file_size_limit,
-        signalled(25),
-        fixes=("file_size_limit",),
-        still_present=True,
-        needs=NONE,
-    ),
-    Fault(
-        "file_size_limit_ignored",
-        "file_size_limit",
-        break_file_size_limit_ignored,
-        WRITE + "File too large",
-        fixes=("file_size_limit",),
-        still_present=True,
-        needs=NONE,
-    ),
+    Fault("file_size_limit", "file_size_limit", break_file_size_limit, signalled(25), fixes=("file_size_limit",),
+          still_present=True, needs=NONE),
+    Fault("file_size_limit_ignored", "file_size_limit", break_file_size_limit_ignored, WRITE + "File too large",
+          fixes=("file_size_limit",), still_present=True, needs=NONE),
     Fault("io_error", "io_error", injected_sync("error=EIO"), WRITE + "Input/output error", needs=STRACE),
-    Fault(
-        "sync_unsupported",
-        "sync_unsupported",
-        break_sync_range("error=ENOSYS"),
-        WRITE + "Function not implemented",
-        needs=STRACE,
-        servers=from_redis_7,
-    ),
-    Fault(
-        "sync_invalid",
-        "sync_unsupported",
-        break_sync_range("error=EINVAL"),
-        WRITE + "Invalid argument",
-        needs=STRACE,
-        servers=from_redis_7,
-    ),
-    Fault(
-        "directory_sync",
-        "dir_fsync_failed",
-        break_directory_sync,
-        DIRECTORY_SYNC + "Input/output error",
-        needs=STRACE,
-        servers=from_redis_7,
-    ),
+    Fault("sync_unsupported", "sync_unsupported", break_sync_range("error=ENOSYS"),
+          WRITE + "Function not implemented", needs=STRACE, servers=from_redis_7),
+    Fault("sync_invalid", "sync_unsupported", break_sync_range("error=EINVAL"), WRITE + "Invalid argument",
+          needs=STRACE, servers=from_redis_7),
+    Fault("directory_sync", "dir_fsync_failed", break_directory_sync, DIRECTORY_SYNC + "Input/output error",
+          needs=STRACE, servers=from_redis_7),
     # rename
-    Fault(
-        "destination_is_directory",
-        "destination_is_directory",
-        break_destination_directory,
-        RENAME + "Is a directory",
-        fixes=("destination",),
-        still_present=True,
-        needs=NONE,
-    ),
-    Fault(
-        "destination_is_directory_with_files",
-        "destination_is_directory",
-        break_destination_directory_filled,
-        RENAME + "Is a directory",
-        still_present=True,
-        needs=NONE,
-    ),
-    Fault(
-        "destination_is_mount",
-        "destination_is_mount",
-        break_destination_mount,
-        RENAME + "Device or resource busy",
-        still_present=True,
-    ),
-    Fault(
-        "destination_immutable",
-        "destination_protected",
-        break_destination_immutable,
-        RENAME + "Operation not permitted",
-        fixes=("immutable",),
-        still_present=True,
-        needs=CHATTR,
-    ),
-    Fault(
-        "destination_sticky",
-        "destination_protected",
-        break_destination_sticky,
-        RENAME + "Operation not permitted",
-        still_present=True,
-    ),
+    Fault("destination_is_directory", "destination_is_directory", break_destination_directory,
+          RENAME + "Is a directory", fixes=("destination",), still_present=True, needs=NONE),
+    Fault("destination_is_directory_with_files", "destination_is_directory", break_destination_directory_filled,
+          RENAME + "Is a directory", still_present=True, needs=NONE),
+    Fault("destination_is_mount", "destination_is_mount", break_destination_mount,
+          RENAME + "Device or resource busy", still_present=True),
+    Fault("destination_immutable", "destination_protected", break_destination_immutable,
+          RENAME + "Operation not permitted", fixes=("immutable",), still_present=True, needs=CHATTR),
+    Fault("destination_sticky", "destination_protected", break_destination_sticky,
+          RENAME + "Operation not permitted", still_present=True),
     Fault("rename_failed", "rename_failed", break_rename, RENAME + "Invalid cross-device link", needs=STRACE),
     # child
+    Fault("child_oom_killed_cgroup", "child_oom_killed_cgroup", break_oom_cgroup, signalled(9),
+          fixes=("cgroup_memory",), needs=("root", "cgroup:memory")),
+    Fault("child_oom_killed_in_pid_namespace", "child_oom_killed_cgroup", break_oom_pid_namespace, signalled(9),
+          fixes=("cgroup_memory",), needs=("root", "cgroup:memory")),
     Fault(
-        "child_oom_killed_cgroup",
-        "child_oom_killed_cgroup",
-        break_oom_cgroup,
-        signalled(9),
-        fixes=("cgroup_memory",),
-        needs=("root", "cgroup:memory"),
-    ),
-    Fault(
-        "child_oom_killed_in_pid_namespace",
-        "child_oom_killed_cgroup",
-        break_oom_pid_namespace,
-        signalled(9),
-        fixes=("cgroup_memory",),
-        needs=("root", "cgroup:memory"),
-    ),
-    Fault(
-        "child_oom_killed_host",
-        "child_oom_killed_host",
-        break_oom_cgroup,
-        signalled(9),
-        fixes=("oom_score",),
-        needs=("root", "cgroup:memory"),
-        in_fleet=False,
-        amend=amend_oom_host,
-        amended="To exhaust the memory of a whole machine kills what the lab does not own: the child is killed inside a "
+        "child_oom_killed_host", "child_oom_killed_host", break_oom_cgroup, signalled(9), fixes=("oom_score",),
+        needs=("root", "cgroup:memory"), in_fleet=False, amend=amend_oom_host,
+        amended="To exhaust the memory of a whole machine kills what the lab does not own: the child is killed in a "
         "control group, and the kernel's record is changed into that of a kill for the whole machine.",
     ),
     Fault("child_killed", "child_killed", signalled_child(signal.SIGKILL), signalled(9), needs=NONE),
@@ -951,22 +773,10 @@ FAULTS: tuple[Fault, ...] = (
 STATES: tuple[Fault, ...] = (
     Fault("save_stuck", "save_stuck", make_stuck, status="ok", failing=False, needs=NONE),
     Fault("save_in_progress", "save_in_progress", make_in_progress, status="ok", failing=False, needs=NONE),
-    Fault(
-        "save_delayed_by_aof_rewrite",
-        "save_delayed_by_aof_rewrite",
-        make_delayed_by_rewrite,
-        status="ok",
-        failing=False,
-        needs=NONE,
-    ),
-    Fault(
-        "restarted_by_oom",
-        "restarted_by_oom",
-        make_restarted_by_oom,
-        status="ok",
-        failing=False,
-        needs=("root", "cgroup:memory"),
-    ),
+    Fault("save_delayed_by_aof_rewrite", "save_delayed_by_aof_rewrite", make_delayed_by_rewrite, status="ok",
+          failing=False, needs=NONE),
+    Fault("restarted_by_oom", "restarted_by_oom", make_restarted_by_oom, status="ok", failing=False,
+          needs=("root", "cgroup:memory")),
     Fault("hidden_directory", "hidden_directory", make_hidden_directory, status="ok", failing=False),
     Fault("saves_disabled", "saves_disabled", make_saves_disabled, status="ok", failing=False, needs=NONE),
     Fault("idle", "idle", make_idle, status="ok", failing=False, needs=NONE),
@@ -975,7 +785,7 @@ STATES: tuple[Fault, ...] = (
     Fault("unreachable_stopped", "unreachable", make_stopped, status=None, failing=False, needs=NONE, options=quick),
     Fault("auth_required", "auth_required", make_closed_door, status="ok", failing=False, needs=NONE),
     Fault("loading", "loading", make_loading, status=None, failing=False, needs=NONE),
-    Fault(
-        "not_permitted", "not_permitted", make_not_permitted, status="ok", failing=False, needs=NONE, options=as_reader
-    ),
+    Fault("not_permitted", "not_permitted", make_not_permitted, status="ok", failing=False, needs=NONE,
+          options=as_reader),
 )
+# fmt: on

@@ -56,6 +56,19 @@ def run_command(
     )
 
 
+def system_of(bench: Bench) -> System:
+    """This machine; with the bench's own journal, where it has one."""
+    if bench.journal is None:
+        return System(runner=run_command)
+
+    def run(argv: list[str], environment: dict[str, str], timeout_seconds: float, stdin: str | None) -> CommandResult:
+        if argv[0] == "journalctl":
+            argv = ["nsenter", f"--target={bench.journal}", "--mount", "--", *argv]
+        return run_command(argv, environment, timeout_seconds, stdin)
+
+    return System(runner=run)
+
+
 @functools.lru_cache(maxsize=1)
 def rules() -> Rules:
     return load_rules()
@@ -70,7 +83,7 @@ def gather(
 ) -> Document:
     """The evidence about these servers, gathered as the module gathers it."""
     instances = [instance_of(server, **(options or {})) for server in servers]
-    evidence = collect_evidence(system or System(runner=run_command), instances)
+    evidence = collect_evidence(system or System(runner=run_command), {"instances": instances})
     return t.cast(Document, json.loads(json.dumps(evidence)))
 
 

@@ -152,7 +152,8 @@ def child_pids(pid: int) -> list[int]:
 class Server:
     """One server with its own directory, port and user.
 
-    ``log``: ``file`` (its own file), ``stdout`` (a file as standard output), ``nowhere`` (no log is kept).
+    ``log``: ``file`` (its own file), ``stdout`` (a file as standard output), ``nowhere`` (no log is kept), ``journal``
+    (standard output goes to the journal that runs in the mount namespace of the process ``journal``).
     ``enter``: a shell script that runs inside a new mount namespace before the server starts there.
     ``cgroups``: directories of control groups that the process joins before it becomes the server.
     ``limits``: soft limits by the name of ``resource``.
@@ -172,7 +173,7 @@ class Server:
         enter: str | None = None,
         pid_namespace: bool = False,
         ignore_signals: t.Iterable[int] = (),
-        port: int | None = None,
+        journal: int | None = None,
         directory: Path | None = None,
     ) -> None:
         self.kind = kind
@@ -185,7 +186,8 @@ class Server:
         self.enter = enter
         self.pid_namespace = pid_namespace
         self.ignore_signals = tuple(ignore_signals)
-        self.port = port or free_port()
+        self.journal = journal
+        self.port = free_port()
         self.directory = directory or base / "data"
         self.log_directory = base / "log"
         self.log_path = self.log_directory / "server.log"
@@ -235,7 +237,7 @@ class Server:
         user = self.uid
         script = [f'echo $$ > "{cgroup}/cgroup.procs"' for cgroup in self.cgroups]
         script += [self.enter] if self.enter else []
-        if script or self.pid_namespace:
+        if script or self.pid_namespace or self.journal:
             user = None
             if self.uid is not None:
                 command = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", *command]
@@ -244,6 +246,9 @@ class Server:
         if self.enter or self.pid_namespace:
             inner = ["--pid", "--fork", "--mount-proc"] if self.pid_namespace else []
             command = ["unshare", "--mount", "--propagation", "private", *inner, "--", *command]
+        if self.journal:
+            enter = ["nsenter", f"--target={self.journal}", "--mount", f"--wd={self.base}", "--"]
+            command = [*enter, "systemd-cat", "--identifier=server", *command]
         output: t.Any = subprocess.DEVNULL
         if self.log == "stdout":
             output = self.log_path.open("ab")
@@ -312,6 +317,14 @@ class Server:
 
     def status(self) -> str:
         return self.info()["rdb_last_bgsave_status"]
+
+    def refuses_writes(self) -> bool:
+        """Whether clients may not write now."""
+        try:
+            self.call("SET", "probe", "x")
+        except ReplyError as error:
+            return str(error).startswith("MISCONF")
+        return False
 
     def read_log(self) -> str:
         """The whole log; empty where none is kept."""

@@ -9,7 +9,7 @@ import pytest
 
 from .bench import Bench
 from .controls import CONTROLS, Control
-from .judging import Document, at_least, cause_ids, explain, gather, gather_as, judge, record
+from .judging import Document, at_least, cause_ids, explain, gather, gather_as, judge, record, system_of
 from .score import SCORE
 from .test_faults import require
 
@@ -27,6 +27,8 @@ def check_control(control: Control, document: Document) -> None:
             assert document["cause"]["still_present"] is control.still_present, story
     else:
         assert document["cause"] is None, story
+    if control.will_retry != "ANY":
+        assert document["recovery"]["will_retry"] is control.will_retry, document["recovery"]
     risks = {risk["id"] for risk in document["risks"]}
     assert set(control.risks) <= risks, sorted(risks)
     assert not set(control.no_risks) & risks, sorted(risks)
@@ -40,6 +42,8 @@ def expectation(control: Control) -> Document:
         expect["least_confidence"] = control.confidence
         if control.still_present != "ANY":
             expect["still_present"] = control.still_present
+    if control.will_retry != "ANY":
+        expect["will_retry"] = control.will_retry
     expect["risks"] = list(control.risks)
     expect["no_risks"] = list(control.no_risks)
     return expect
@@ -53,7 +57,7 @@ def test_control(control: Control, bench: Bench, request: pytest.FixtureRequest)
     if control.collector_uid:
         evidence = gather_as(control.collector_uid(bench), bench.servers, options)
     else:
-        evidence = gather(bench.servers, options)
+        evidence = gather(bench.servers, options, system_of(bench))
     if control.amend:
         control.amend(evidence)
     with SCORE.noting("controls", f"{control.id} on {bench.kind.id}"):

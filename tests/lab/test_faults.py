@@ -78,5 +78,7 @@ def test_fault(fault: Fault, bench: Bench, request: pytest.FixtureRequest) -> No
     with SCORE.noting(group, f"{fault.id} on {bench.kind.id}"):
         (document,) = judge(evidence)
         check_verdict(fault, document)
+        if fault.failing:
+            assert document["writes_blocked"] is bench.server.refuses_writes(), explain(document)
     if request.config.getoption("--record"):
         record(fault.id, bench, evidence, expectation(fault), fault.amended)
