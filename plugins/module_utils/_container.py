@@ -12,6 +12,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._mounts import read_mounts
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 LOG_FILES_LIMIT = 5000
@@ -85,12 +86,19 @@ class Separation(t.NamedTuple):
 
 
 def separation(system: System, pid: int) -> Separation:
-    """Compare a process's namespaces and root directory with the collector's."""
-    return Separation(
-        mounts=_differs(system, pid, "ns/mnt"),
-        processes=_differs(system, pid, "ns/pid"),
-        root=_has_other_root(system, pid),
-    )
+    """Compare a process's namespaces and root directory with the collector's.
+
+    Without root the mount tables tell, for everybody may read them: a mount's id belongs to one namespace alone.
+    """
+    mounts, root = _differs(system, pid, "ns/mnt"), _has_other_root(system, pid)
+    if mounts is None:
+        theirs, ours = (read_mounts(system, process) for process in (pid, "self"))
+        their_root = theirs.containing("/") if theirs else None
+        our_root = ours.containing("/") if ours else None
+        if their_root and our_root:
+            mounts = their_root.mount_id != our_root.mount_id
+            root = root if mounts else False
+    return Separation(mounts, _differs(system, pid, "ns/pid"), root)
 
 
 def _differs(system: System, pid: int, name: str) -> bool | None:

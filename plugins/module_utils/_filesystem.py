@@ -390,6 +390,11 @@ class _Reader:
 
     def _describe_reached(self, document: dict[str, t.Any], directory: int, link: str, root: str) -> None:
         """Fill the document from an open working directory. Each part that fails is a gap and stays None."""
+        path = self._without_root(link, root)
+        document["path"] = clean_text(path)
+        # What the mount tables say needs no answer from the file system.
+        mount = self._mount_of_handle(directory, path)
+        document["process_view"] = filesystem_entry(mount, None, None, self.credentials, self.special_devices)
         try:
             status = self.calls.call(lambda: os.stat(directory))
             path = self._describe_paths(document, directory, status, link, root)
@@ -501,7 +506,8 @@ class _Reader:
         mount = None
         if self.system.root == "/":
             mount_id = mount_id_of(handle)
-            mount = mounts.by_id(mount_id) if mount_id is not None else None
+            if mount_id is not None:
+                mount = mounts.by_id(mount_id) or self.own_mounts.by_id(mount_id)
         return self._view(handle, result.steps[-1].status, mount or mounts.containing(result.steps[-1].path))
 
     def _chain_entry(self, step: Step) -> dict[str, t.Any]:
