@@ -258,10 +258,8 @@ class RedisPyClient(Client):
 
     def _command_failure(self, error: Exception) -> RedisFailure:
         exceptions = self._library.exceptions
-        text = error_text(error)
-        code = getattr(error, "status_code", None) or CODE_OF_CLASS.get(type(error).__name__)
-        if code and not text.startswith(f"{code} "):
-            text = f"{code} {text}"
+        text = full_reply_text(error, exceptions)
+        code = reply_code(error)
         lost = isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError))
         if code or isinstance(error, exceptions.ResponseError) or "max number of clients" in text:
             refusal = self.refusal(text)
@@ -357,6 +355,22 @@ def decode_reply(reply: t.Any) -> Reply:
 def error_text(error: Exception) -> str:
     """An exception as text that JSON can carry."""
     return to_utf8(str(error).encode("utf-8", errors="surrogateescape")) or type(error).__name__
+
+
+def reply_code(error: Exception) -> str | None:
+    """The code that redis-py cut off: kept in ``status_code`` since 8.0, before that only told by the class."""
+    return getattr(error, "status_code", None) or CODE_OF_CLASS.get(type(error).__name__)
+
+
+def full_reply_text(error: Exception, exceptions: t.Any) -> str:
+    """An error reply as the server sent it. A bare ``-ERR`` (a failed fork) reaches us without any text."""
+    text = str(error)
+    code = reply_code(error)
+    if code is None and type(error) is exceptions.ResponseError and not re.match(r"[A-Z][A-Z0-9_]+(?: |$)", text):
+        code = "ERR"
+    if code is not None and text != code and not text.startswith(f"{code} "):
+        text = f"{code} {text}".strip()
+    return to_utf8((text or type(error).__name__).encode("utf-8", errors="surrogateescape"))
 
 
 def find_system_error(error: BaseException | None) -> OSError | None:

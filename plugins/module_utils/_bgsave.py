@@ -1,0 +1,417 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""A background save that is waited for, and what came of it.
+
+The end is told by ``rdb_bgsave_in_progress``, the outcome by ``rdb_last_bgsave_status`` together with an advanced
+``rdb_last_save_time``: LASTSAVE alone never shows a failure, and the status alone keeps its old value where the child
+was told to stop (SIGUSR1, see rdb.c:backgroundSaveDoneHandlerDisk).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.module_utils._client import Client, RedisFailure
+from ansible_collections.redisops.persistence.plugins.module_utils._info import (
+    ParsedInfo,
+    number,
+    parse_info,
+)
+
+FIRST_POLL_SECONDS = 0.05
+LOST_SERVER_SECONDS = 10.0
+"""How long a server that went away during its save is given to come back."""
+
+ANOTHER_CHILD = re.compile(
+    r"Another child process is active|AOF log rewriting in progress|can't BGSAVE right now", re.I
+)
+"""Reply while an AOF rewrite or a module's fork runs: since 6.2 and 7.0 the first, up to 6.0 the second."""
+
+SAVE_RUNNING = re.compile(r"Background save already in progress|background save is in progress", re.I)
+
+FORK_FAILED_REPLY = "ERR"
+"""The bare ``-ERR`` (shared.err in rdb.c:bgsaveCommand): fork failed. Errors with a text say that no save was tried."""
+
+OTHER_CHILDREN = ("aof_rewrite_in_progress", "module_fork_in_progress", "slot_migration_fork_in_progress")
+
+CLOCK_SLACK_SECONDS = 2.0
+
+
+class SaveOptions(t.NamedTuple):
+    """How to save. ``if_running``: ``wait`` for a save that is under way and then start our own, or ``fail``."""
+
+    wait_timeout_seconds: float = 600.0
+    poll_interval_seconds: float = 1.0
+    if_running: str = "wait"
+
+
+class ServerLost(Exception):
+    """The server went away, or was restarted, while it was saving."""
+
+
+class _Session:
+    """The conversation during a save: INFO again and again, over a new connection where the old one broke."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: t.Callable[[], float],
+        sleep: t.Callable[[float], None],
+        reconnect: t.Callable[[], Client] | None,
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self.sleep = sleep
+        self._reconnect = reconnect
+        self._run_id: str | None = None
+
+    def info(self) -> ParsedInfo:
+        """INFO. Raises RedisFailure before the first answer, :class:`ServerLost` after it."""
+        lost_since: float | None = None
+        while True:
+            try:
+                parsed = parse_info(str(self.client.command("INFO")))
+            except RedisFailure as failure:
+                if failure.state == "refused" or self._run_id is None:
+                    raise
+                now = self.clock()
+                lost_since = now if lost_since is None else lost_since
+                if self._reconnect is None or now - lost_since > LOST_SERVER_SECONDS:
+                    raise ServerLost(f"The server went away during the save: {failure.message}") from None
+                self.sleep(0.5)
+                self._renew()
+                continue
+            run_id = parsed.fields.get("run_id", "")
+            if self._run_id is not None and run_id != self._run_id:
+                raise ServerLost("The server was restarted during the save.")
+            self._run_id = run_id
+            return parsed
+
+    def _renew(self) -> None:
+        self.client.close()
+        # Where that fails the closed client fails again, and the time for that is limited.
+        with contextlib.suppress(RedisFailure):
+            self.client = self._reconnect() if self._reconnect is not None else self.client
+
+
+def run_bgsave(
+    client: Client,
+    options: SaveOptions,
+    clock: t.Callable[[], float] = time.time,
+    sleep: t.Callable[[float], None] = time.sleep,
+    reconnect: t.Callable[[], Client] | None = None,
+) -> dict[str, t.Any]:
+    """Save in the background, wait for the end and say what came of it.
+
+    Returns ``{state, changed, reply, message, duration_seconds, status_before, status_after, last_save_before_unix,
+    last_save_after_unix, last_save_advanced, peak_copy_on_write_bytes, progress, started_unix, ended_unix, stage,
+    aborted}``; ``state`` is succeeded, failed, timeout, delayed or refused.
+
+    :param reconnect: makes a new client where the connection breaks during the wait.
+    :raises RedisFailure: where not even INFO was answered at the beginning.
+    """
+    session = _Session(client, clock, sleep, reconnect)
+    save = _Save(session, options)
+    try:
+        save.run()
+    except ServerLost as lost:
+        save.finish("failed", str(lost))
+    finally:
+        if session.client is not client:
+            session.client.close()
+    return save.result
+
+
+def predict_bgsave(client: Client) -> dict[str, t.Any]:
+    """What :func:`run_bgsave` would begin with; sends nothing but INFO. ``state`` is skipped or refused."""
+    parsed = parse_info(str(client.command("INFO")))
+    result = _empty_result()
+    result["status_before"] = parsed.fields.get("rdb_last_bgsave_status")
+    result["last_save_before_unix"] = number(parsed, "rdb_last_save_time")
+    if number(parsed, "loading") == 1:
+        result.update(state="refused", message=LOADING_MESSAGE)
+    else:
+        result.update(state="skipped", changed=True, message="A background save would be started (check mode).")
+    return result
+
+
+LOADING_MESSAGE = "The server is loading its dataset; it saves nothing before it has."
+
+
+def _empty_result() -> dict[str, t.Any]:
+    return {
+        "state": "refused",
+        "changed": False,
+        "reply": None,
+        "message": None,
+        "duration_seconds": None,
+        "status_before": None,
+        "status_after": None,
+        "last_save_before_unix": None,
+        "last_save_after_unix": None,
+        "last_save_advanced": False,
+        "peak_copy_on_write_bytes": None,
+        "progress": None,
+        "started_unix": None,
+        "ended_unix": None,
+        "stage": None,
+        "aborted": False,
+    }
+
+
+class _Save:
+    """One save from before to after."""
+
+    def __init__(self, session: _Session, options: SaveOptions) -> None:
+        self._session = session
+        self._options = options
+        self._deadline = session.clock() + options.wait_timeout_seconds
+        self._peak: int | None = None
+        self.result = _empty_result()
+
+    def run(self) -> None:
+        pause = FIRST_POLL_SECONDS
+        while True:
+            parsed = self._wait_for_room()
+            if parsed is None:
+                return
+            self._note_before(parsed)
+            self._leave_second_of_last_save(parsed)
+            if self._start():
+                self._wait_for_end()
+                return
+            if self.result["message"] is not None:
+                return
+            # Somebody else's child came first, or one that INFO does not show: wait for room again.
+            if self._session.clock() >= self._deadline:
+                self.finish("delayed", f"The save could not be started in the time given: {self.result['reply']}")
+                return
+            pause = self._pause(pause)
+
+    def finish(self, state: str, message: str | None, parsed: ParsedInfo | None = None) -> None:
+        """Write the end down."""
+        result = self.result
+        now = self._session.clock()
+        result.update(state=state, message=message)
+        if result["started_unix"] is not None:
+            result["duration_seconds"] = round(now - result["started_unix"], 3)
+            if state != "timeout":
+                result["ended_unix"] = now
+        if parsed is not None:
+            result["status_after"] = parsed.fields.get("rdb_last_bgsave_status")
+            result["last_save_after_unix"] = number(parsed, "rdb_last_save_time")
+            result["last_save_advanced"] = self._advanced(parsed)
+        result["peak_copy_on_write_bytes"] = self._peak
+
+    def _wait_for_room(self) -> ParsedInfo | None:
+        """INFO once no other child runs; None where that does not come to pass (the result says why)."""
+        pause = FIRST_POLL_SECONDS
+        while True:
+            parsed = self._session.info()
+            if number(parsed, "loading") == 1:
+                self._note_before(parsed)
+                self.finish("refused", LOADING_MESSAGE, parsed)
+                return None
+            saving = number(parsed, "rdb_bgsave_in_progress") == 1
+            others = [name for name in OTHER_CHILDREN if number(parsed, name) == 1]
+            if not saving and not others:
+                return parsed
+            self._note_before(parsed)
+            running = "A background save" if saving else f"Another child process ({', '.join(others)})"
+            if self._options.if_running == "fail":
+                self.finish("refused" if saving else "delayed", f"{running} is already running.", parsed)
+                return None
+            if self._session.clock() >= self._deadline:
+                self._note_progress(parsed)
+                self.finish("delayed", f"{running} was still running at the end of the time given.", parsed)
+                return None
+            pause = self._pause(pause)
+
+    def _note_before(self, parsed: ParsedInfo) -> None:
+        self.result["status_before"] = parsed.fields.get("rdb_last_bgsave_status")
+        self.result["last_save_before_unix"] = number(parsed, "rdb_last_save_time")
+
+    def _leave_second_of_last_save(self, parsed: ParsedInfo) -> None:
+        """rdb_last_save_time counts whole seconds: a save in the second of the last one would not advance it."""
+        last = self.result["last_save_before_unix"]
+        server_time = number(parsed, "server_time_usec")
+        now = server_time / 1_000_000 if server_time else self._session.clock()
+        if last is not None and 0 <= now - last < 1:
+            self._session.sleep(1.01 - (now - last))
+
+    def _start(self) -> bool:
+        """Send BGSAVE. False: no save of ours runs (the message says why, or is None where one has to wait)."""
+        self.result["started_unix"] = self._session.clock()
+        try:
+            reply = self._session.client.command("BGSAVE")
+        except RedisFailure as failure:
+            return self._not_started(failure)
+        self.result["reply"] = str(reply)
+        self.result["changed"] = True
+        return True
+
+    def _not_started(self, failure: RedisFailure) -> bool:
+        self.result["reply"] = failure.message
+        if failure.state != "refused":
+            # Sent, and the answer lost: the save may run all the same.
+            self.result["reply"] = None
+            self.result["changed"] = True
+            return True
+        if SAVE_RUNNING.search(failure.message) or ANOTHER_CHILD.search(failure.message):
+            self.result["started_unix"] = None
+            if self._options.if_running == "fail":
+                self.finish("delayed", f"The save was not started: {failure.message}")
+            return False
+        if failure.message.strip() != FORK_FAILED_REPLY:
+            self.result["started_unix"] = None
+            self.finish("refused", f"The save was refused: {failure.message}{_remedy(failure, self._session.client)}")
+            return False
+        self.result["stage"] = "fork"
+        parsed = self._session.info()
+        self.finish("failed", "The server could not start the child process (fork failed).", parsed)
+        return False
+
+    def _wait_for_end(self) -> None:
+        pause = FIRST_POLL_SECONDS
+        while True:
+            parsed = self._session.info()
+            self._note_peak(parsed)
+            if self._advanced(parsed) or not self._ours_is_running(parsed):
+                self._judge(parsed)
+                return
+            if self._session.clock() >= self._deadline:
+                self._note_progress(parsed)
+                self.finish("timeout", "The save was still running at the end of the time given; it goes on.", parsed)
+                return
+            pause = self._pause(pause)
+
+    def _pause(self, pause: float) -> float:
+        """Wait, a little longer each time up to the interval, never beyond the deadline."""
+        left = self._deadline - self._session.clock()
+        self._session.sleep(max(0.01, min(pause, left)))
+        return min(pause * 2, self._options.poll_interval_seconds)
+
+    def _ours_is_running(self, parsed: ParsedInfo) -> bool:
+        """A child that is younger than our save is somebody else's next one."""
+        if number(parsed, "rdb_bgsave_in_progress") != 1:
+            return False
+        age = number(parsed, "rdb_current_bgsave_time_sec")
+        elapsed = self._session.clock() - self.result["started_unix"]
+        return age is None or age < 0 or age + CLOCK_SLACK_SECONDS >= elapsed
+
+    def _advanced(self, parsed: ParsedInfo) -> bool:
+        before = self.result["last_save_before_unix"]
+        after = number(parsed, "rdb_last_save_time")
+        return before is not None and after is not None and after > before
+
+    def _judge(self, parsed: ParsedInfo) -> None:
+        if self._advanced(parsed):
+            # Known since 4.0, and only of a save that succeeded.
+            self._keep_peak(number(parsed, "rdb_last_cow_size"))
+            self.result["stage"] = "done"
+            self.finish("succeeded", None, parsed)
+        elif parsed.fields.get("rdb_last_bgsave_status") == "ok":
+            self.result["aborted"] = True
+            self.finish("failed", "The save was stopped before its end (FLUSHALL, SHUTDOWN or a signal).", parsed)
+        else:
+            self.finish("failed", "The child process did not write the dump; the server's log says why.", parsed)
+
+    def _note_peak(self, parsed: ParsedInfo) -> None:
+        for name in ("current_cow_size", "current_cow_peak"):
+            self._keep_peak(number(parsed, name))
+
+    def _keep_peak(self, value: float | None) -> None:
+        if value is not None and value > (self._peak or -1):
+            self._peak = int(value)
+
+    def _note_progress(self, parsed: ParsedInfo) -> None:
+        """How far the child is (6.2+)."""
+        processed = number(parsed, "current_save_keys_processed")
+        total = number(parsed, "current_save_keys_total")
+        if processed is None or total is None:
+            return
+        self.result["progress"] = {
+            "keys_processed": processed,
+            "keys_total": total,
+            "percent": round(100.0 * processed / total, 1) if total else None,
+        }
+
+
+def _remedy(failure: RedisFailure, client: Client) -> str:
+    if failure.kind == "NOPERM":
+        return f" (ACL SETUSER {client.options.login_user or 'default'} +bgsave)"
+    return ""
+
+
+# --- the attempt ----------------------------------------------------------------------------------------------------
+
+
+def observed_attempt(
+    result: t.Mapping[str, t.Any], logged_attempts: t.Sequence[t.Mapping[str, t.Any]]
+) -> dict[str, t.Any] | None:
+    """The ATTEMPT of docs/evidence.md for a save that we watched; None where no save was started.
+
+    :param logged_attempts: what ``_attempts.join_attempts`` made of the server's log and the kernel's; empty where no
+        log could be read. The one that was made while we watched gives child pid, errno and signal.
+    """
+    started = result["started_unix"]
+    if started is None:
+        return None
+    outcome = {"succeeded": "succeeded", "failed": "failed", "timeout": "running"}.get(result["state"], "unknown")
+    attempt: dict[str, t.Any] = {
+        "child_pid": None,
+        "host_pid": None,
+        "target": "disk",
+        "trigger": "command",
+        "started_unix": started,
+        "ended_unix": result["ended_unix"],
+        "outcome": "aborted" if result["aborted"] else outcome,
+        "stage": result["stage"],
+        "errno": None,
+        "errno_text": None,
+        "operation": None,
+        "signal": None,
+        "file": None,
+        "directory": None,
+        "killer": None,
+        "kernel_events": [],
+        "crash": None,
+        "silent": None,
+        "lines": [],
+    }
+    logged = find_logged_attempt(result, logged_attempts)
+    if logged is not None:
+        attempt.update({name: value for name, value in logged.items() if value is not None})
+        attempt.update(started_unix=started, ended_unix=result["ended_unix"], trigger="command")
+        attempt["outcome"] = "aborted" if result["aborted"] else outcome
+    attempt["source"] = "observed"
+    return attempt
+
+
+def find_logged_attempt(
+    result: t.Mapping[str, t.Any], logged_attempts: t.Sequence[t.Mapping[str, t.Any]]
+) -> t.Mapping[str, t.Any] | None:
+    """The logged attempt that is ours: to disk, begun or ended while we watched, and not of another outcome."""
+    first = result["started_unix"] - CLOCK_SLACK_SECONDS
+    last = (result["ended_unix"] or float("inf")) + CLOCK_SLACK_SECONDS
+    candidates = []
+    for logged in logged_attempts:
+        moment = logged.get("started_unix") or logged.get("ended_unix")
+        if moment is None or not first <= moment <= last or logged.get("target") not in ("disk", None):
+            continue
+        outcomes = {str(result["state"]), str(logged.get("outcome"))}
+        if outcomes == {"succeeded", "failed"}:
+            continue
+        candidates.append(logged)
+    # Closest to the moment in which we asked: an automatic retry comes 5 s later at the earliest.
+    return min(
+        candidates,
+        key=lambda logged: abs((logged.get("started_unix") or logged["ended_unix"]) - result["started_unix"]),
+        default=None,
+    )
