@@ -162,7 +162,11 @@ class Server:
         info = self.client.info("server")
         name = str(info.get("server_name", "redis")).capitalize()
         version = info.get("valkey_version") or info["redis_version"]
-        user = pwd.getpwuid(self.account.uid).pw_name if self.account.name is None else self.account.name
+        try:
+            user = pwd.getpwuid(self.account.uid).pw_name
+        except KeyError:
+            # In a container the user may have a number and no name.
+            user = str(self.account.uid)
         return f"{name} {version} as user {user} on 127.0.0.1:{self.port}"
 
     def save(self) -> tuple[str, str]:
