@@ -361,7 +361,7 @@ def written_by_command(text: str, setting: Setting) -> str | None:
     value = rf"[\"'\\]*(?P<value>{setting.values})(?:\\n)?[\"'\\]*"
     file_name = posixpath.basename(setting.path)
     # Scripts often keep the directory in a variable.
-    path = rf"[\"'\\]*(?:{re.escape(setting.path)}|\$\{{?\w+\}}?(?:/{re.escape(file_name)})?)(?![\w/}])"
+    path = rf"[\"'\\]*(?:{re.escape(setting.path)}|\$\{{?\w+\}}?(?:/{re.escape(file_name)})?)(?![\w/}}])"
     patterns = [
         rf"\b(?:echo|printf)\s+(?:-\w+\s+)*{value}\s*(?:\|\s*(?:sudo\s+)?(?:\S*/)?tee\s+(?:-a\s+)?|>>?\s*){path}"
     ]
