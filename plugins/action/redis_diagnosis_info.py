@@ -52,15 +52,18 @@ CONNECTION_OPTIONS = frozenset(
 )
 MODULE_OPTIONS = CONNECTION_OPTIONS | {"instances", "discover", "deep", "log_limit_bytes", "reproduce_addresses"}
 Entry = t.Dict[str, t.Any]
+# A directory of every Linux that needs no disk.
+MEMORY_DIRECTORY = "/dev/shm"
 
 
 class NotExamined(Exception):
     """The module did not run on the host."""
 
-    def __init__(self, is_reachable: bool, error: str) -> None:
-        super().__init__(error)
+    def __init__(self, is_reachable: bool, trouble: host_trouble.Trouble, secrets: list[str]) -> None:
         self.is_reachable = is_reachable
-        self.error = error
+        self.error = host_trouble.mask(trouble.text, secrets)
+        self.lacks_temporary_directory = trouble.lacks_temporary_directory
+        super().__init__(self.error)
 
 
 class ActionModule(ActionBase):
@@ -157,19 +160,39 @@ class ActionModule(ActionBase):
         return result
 
     def _gather(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        """The module's result. Raises NotExamined where it could not run, AnsibleActionFail where it was asked wrongly."""
+        """The module's result. Raises NotExamined where it could not run, AnsibleActionFail where it was asked wrongly.
+
+        A host without room for a temporary file is asked once more in a way that needs none on its disks.
+        """
+        try:
+            return self._execute(arguments, task_vars)
+        except NotExamined as trouble:
+            if not trouble.lacks_temporary_directory or not self._avoid_disks():
+                raise
+        return self._execute(arguments, task_vars)
+
+    def _avoid_disks(self) -> bool:
+        """Send the module through a pipe, and its own files to memory. False where that is in force already."""
+        memory = {"TMPDIR": MEMORY_DIRECTORY}
+        if self._connection.get_option("pipelining") and self._task.environment[-1:] == [memory]:
+            return False
+        self._connection.set_option("pipelining", True)
+        self._task.environment = [*self._task.environment, memory]
+        return True
+
+    def _execute(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         secrets = secrets_of(arguments)
         try:
             result = self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
         except AnsibleConnectionFailure as error:
-            raise NotExamined(False, host_trouble.mask(host_trouble.explain_connection(str(error)), secrets)) from error
+            raise NotExamined(False, host_trouble.explain_connection(str(error)), secrets) from error
         except AnsibleError as error:
-            raise NotExamined(True, host_trouble.mask(host_trouble.explain_module({"msg": str(error)}), secrets)) from error
+            raise NotExamined(True, host_trouble.explain_module({"msg": str(error)}), secrets) from error
         if isinstance(result.get("evidence"), dict):
             return result
         if result.get("_ansible_parsed") and not result.get("exception"):
             raise AnsibleActionFail(host_trouble.mask(str(result.get("msg") or "the module failed"), secrets))
-        raise NotExamined(True, host_trouble.mask(host_trouble.explain_module(result), secrets))
+        raise NotExamined(True, host_trouble.explain_module(result), secrets)
 
     def _trouble(self, trouble: NotExamined, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         """What can be said of a host where the module did not run."""

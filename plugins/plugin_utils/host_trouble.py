@@ -15,6 +15,7 @@ import typing as t
 Diagnosis = t.Dict[str, t.Any]
 PROBE_LIMIT = 4000
 _TEXT_LIMIT = 300
+_CHAIN_LIMIT = 10
 SECRET_MASK = "********"
 
 # Needs neither Python nor a temporary file. Each part is bounded where the host has `timeout`: df hangs on a dead NFS.
@@ -97,6 +98,13 @@ _UNKNOWN_MODULE = (
 )
 
 
+class Trouble(t.NamedTuple):
+    """Why the module did not run, in plain words with what to do, and whether it was for want of a temporary file."""
+
+    text: str
+    lacks_temporary_directory: bool
+
+
 def mask(text: str, secrets: t.Iterable[str]) -> str:
     """``text`` without the secrets, the longest first so that no part of one is left."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
@@ -104,16 +112,28 @@ def mask(text: str, secrets: t.Iterable[str]) -> str:
     return text
 
 
-def explain_connection(said: str) -> str:
+def explain_connection(said: str) -> Trouble:
     """Why there is no connection, from the message of Ansible's connection plugin."""
     return _explain(said, _UNKNOWN_CONNECTION)
 
 
-def explain_module(result: t.Mapping[str, t.Any]) -> str:
+def explain_module(result: t.Mapping[str, t.Any]) -> Trouble:
     """Why the module did not run, from what Ansible made of its output."""
-    texts = [result.get(key) for key in ("msg", "exception", "module_stdout", "module_stderr")]
+    texts = [result.get("msg"), *_messages(result.get("exception")), result.get("module_stdout"), result.get("module_stderr")]
     said = "\n".join(text for text in texts if isinstance(text, str) and text.strip())
     return _explain(said, _UNKNOWN_MODULE)
+
+
+def _messages(exception: object) -> list[str]:
+    """What an error says: text in core 2.18, from 2.19 on an event and the chain of events that led to it."""
+    if isinstance(exception, str):
+        return [exception]
+    messages: list[str] = []
+    event = getattr(exception, "event", None)
+    while event is not None and len(messages) < _CHAIN_LIMIT:
+        messages.append(str(getattr(event, "msg", "")))
+        event = getattr(getattr(event, "chain", None), "event", None)
+    return messages
 
 
 def probe_text(output: str) -> str:
@@ -121,21 +141,25 @@ def probe_text(output: str) -> str:
     return "\n".join(dict.fromkeys(output[:PROBE_LIMIT].strip().splitlines()))
 
 
-def _explain(said: str, otherwise: tuple[str, str]) -> str:
+def _explain(said: str, otherwise: tuple[str, str]) -> Trouble:
+    explanation, telling = otherwise, ""
     lowered = said.lower()
-    for texts, explanation in _KNOWN_TROUBLE:
-        if any(text in lowered for text in texts):
-            meaning, remedy = explanation
+    for texts, known in _KNOWN_TROUBLE:
+        found = next((text for text in texts if text in lowered), None)
+        if found is not None:
+            explanation, telling = known, found
             break
-    else:
-        meaning, remedy = otherwise
-    return f"{meaning} {remedy} (The host said: {last_line(said)})"
+    meaning, remedy = explanation
+    return Trouble(
+        f"{meaning} {remedy} (The host said: {_telling_line(said, telling)})", explanation is _TEMPORARY_DIRECTORY
+    )
 
 
-def last_line(said: str) -> str:
-    """The line of an error output that says most: the last one that is not empty, bounded."""
+def _telling_line(said: str, telling: str) -> str:
+    """The last line with the telling text in it, or the last line at all, bounded."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:_TEXT_LIMIT] if lines else "nothing"
+    matching = [line for line in lines if telling in line.lower()]
+    return (matching or lines or ["nothing"])[-1][:_TEXT_LIMIT]
 
 
 def address_of(instance: t.Mapping[str, t.Any]) -> str:

@@ -30,6 +30,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
 
 Document = t.Mapping[str, t.Any]
 LINE_LIMIT = 40
+_PROBE_LINES = 20
 _LABEL_WIDTH = 13
 _MARGIN = "  "
 _INDENT = _MARGIN + " " * _LABEL_WIDTH
@@ -100,20 +101,25 @@ def render(diagnosis: Document, host: str) -> str:
 
 def render_host(entry: Document, host: str) -> str:
     """All screens of one host, and what to say where there is none."""
-    screens = [render(diagnosis, host) for diagnosis in entry.get("instances") or []]
+    instances = list(entry.get("instances") or [])
     if entry.get("error"):
-        screens.insert(0, render_trouble(host, bool(entry.get("reachable")), entry["error"], entry.get("probe")))
-    if not screens:
-        screens.append("\n".join([_rule(plain(host), ""), f"{_MARGIN}No Redis or Valkey server was found here."]))
+        screens = [_render_trouble(entry, host, instances)]
+    elif instances:
+        screens = [render(diagnosis, host) for diagnosis in instances]
+    else:
+        screens = ["\n".join([_rule(plain(host), ""), f"{_MARGIN}No Redis or Valkey server was found here."])]
     return "\n" + "\n\n".join(screens) + "\n"
 
 
-def render_trouble(host: str, is_reachable: bool, error: object, probe: object = None) -> str:
+def _render_trouble(entry: Document, host: str, instances: t.Sequence[Document]) -> str:
     """A host that could not be examined, and what a bare shell could still say about it."""
-    verdict = "could not be examined" if is_reachable else "not reachable"
-    lines = [_rule(plain(host), verdict), *wrap(plain(error), _MARGIN)]
-    for line in str(probe or "").splitlines()[:20]:
-        lines.append(_MARGIN + "  " + shorten(plain(line), WIDTH - 4))
+    verdict = "could not be examined" if entry.get("reachable") else "not reachable"
+    lines = [_rule(plain(host), verdict), *wrap(plain(entry["error"]), _MARGIN)]
+    addresses = [plain((diagnosis.get("instance") or {}).get("address")) for diagnosis in instances]
+    if addresses:
+        lines.extend(_labelled("Not seen", _cut_list(addresses, 8)))
+    for line in str(entry.get("probe") or "").splitlines()[:_PROBE_LINES]:
+        lines.append(shorten(f"{_MARGIN}  {plain(line)}", WIDTH))
     return "\n".join(lines)
 
 
@@ -167,11 +173,13 @@ def _full(diagnosis: Document, caps: Caps) -> list[str]:
     lines.extend(_labelled("Next save", _sentence(_forecast(diagnosis), end="")))
     lines.extend(_labelled("Place", _place(diagnosis)))
     lines.extend(_other_causes(diagnosis, caps))
-    lines.extend(_labelled("How found", _path(diagnosis)))
-    lines.extend(_evidence(cause, caps))
-    lines.extend(_fixes(diagnosis, caps))
-    lines.extend(_risks(diagnosis, caps))
-    lines.extend(_unknowns(diagnosis, caps))
+    for group in (
+        _labelled("How found", _path(diagnosis)) + _evidence(cause, caps),
+        _fixes(diagnosis, caps),
+        _risks(diagnosis, caps) + _unknowns(diagnosis, caps),
+    ):
+        if group:
+            lines.extend(["", *group])
     return lines
 
 
