@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""The kernel log: from ``/dev/kmsg``, else from the journal, else from the files of syslog. Bounded in bytes and time."""
+"""The kernel log: from ``/dev/kmsg``, else the journal, else the files of syslog. Bounded in bytes and time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Reading(t.NamedTuple):
 def boot_time(system: System) -> float | None:
     """When the clock of the kernel's messages began, in seconds since the epoch.
 
-    printk's clock stands still while the machine sleeps, as CLOCK_MONOTONIC does; a recorded machine has only its uptime.
+    printk's clock stands still while the machine sleeps, as CLOCK_MONOTONIC does; a recorded machine has its uptime.
     """
     if system.root == "/":
         return system.clock() - time.clock_gettime(time.CLOCK_MONOTONIC)
