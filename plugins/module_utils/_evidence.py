@@ -90,7 +90,7 @@ def collect_instance_host(
 
 
 def settings_in_force(
-    redis: dict[str, t.Any] | None, pid: int, system: System, survey: Survey, gaps: Gaps
+    redis: t.Mapping[str, t.Any] | None, pid: int, system: System, survey: Survey, gaps: Gaps
 ) -> dict[str, str]:
     """What the server says of its settings; where it would not say, what its configuration file says."""
     if redis is not None:

@@ -53,7 +53,7 @@ def connection_argument_spec() -> dict[str, t.Any]:
         "client_key_file": {"type": "path"},
         "validate_certs": {"type": "bool"},
         "timeout_seconds": {"type": "float"},
-        "password_from_config": {"type": "bool"},
+        "password_from_config": {"type": "bool", "no_log": False},
     }
 
 
