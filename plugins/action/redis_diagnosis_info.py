@@ -51,7 +51,7 @@ CONNECTION_OPTIONS = frozenset(
     )
 )
 MODULE_OPTIONS = CONNECTION_OPTIONS | {"instances", "discover", "deep", "log_limit_bytes", "reproduce_addresses"}
-Entry = t.Dict[str, t.Any]
+Entry = dict[str, t.Any]
 # A directory of every Linux that needs no disk.
 MEMORY_DIRECTORY = "/dev/shm"
 

@@ -12,7 +12,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import eviden
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import diagnose
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import RuleError, load_rules
 
-RuleList = t.Optional[t.List[t.Dict[str, t.Any]]]
+RuleList = "list[dict[str, t.Any]] | None"
 
 
 def diagnose_filter(

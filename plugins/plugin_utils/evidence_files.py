@@ -20,7 +20,7 @@ SUFFIX = ".json"
 # Characters of an inventory name that a file name can carry as they are. A slash is not one of them.
 _SAFE_CHARACTERS = " @+,=[]:()"
 _NAME_LIMIT = 200
-Evidence = t.Dict[str, t.Any]
+Evidence = dict[str, t.Any]
 
 
 class EvidenceError(Exception):
@@ -69,7 +69,7 @@ def _load_file(path: str) -> Evidence:
             document = json.load(handle)
     except OSError as error:
         raise EvidenceError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError:
         raise EvidenceError(f"{path}: not UTF-8 text, so not an evidence file") from None
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"{path}: not JSON, so not an evidence file ({error})") from None

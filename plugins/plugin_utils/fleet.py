@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import count
 
-HostEntry = t.Dict[str, t.Any]
+HostEntry = dict[str, t.Any]
 Hosts = t.Mapping[str, HostEntry]
 _SEVERE = frozenset(("critical", "high"))
 

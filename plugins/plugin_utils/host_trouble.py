@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-Diagnosis = t.Dict[str, t.Any]
+Diagnosis = dict[str, t.Any]
 PROBE_LIMIT = 4000
 _TEXT_LIMIT = 300
 _CHAIN_LIMIT = 10
@@ -119,7 +119,12 @@ def explain_connection(said: str) -> Trouble:
 
 def explain_module(result: t.Mapping[str, t.Any]) -> Trouble:
     """Why the module did not run, from what Ansible made of its output."""
-    texts = [result.get("msg"), *_messages(result.get("exception")), result.get("module_stdout"), result.get("module_stderr")]
+    texts = [
+        result.get("msg"),
+        *_messages(result.get("exception")),
+        result.get("module_stdout"),
+        result.get("module_stderr"),
+    ]
     said = "\n".join(text for text in texts if isinstance(text, str) and text.strip())
     return _explain(said, _UNKNOWN_MODULE)
 

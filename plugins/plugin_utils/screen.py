@@ -34,6 +34,9 @@ _PROBE_LINES = 20
 _LABEL_WIDTH = 13
 _MARGIN = "  "
 _INDENT = _MARGIN + " " * _LABEL_WIDTH
+_TWO_LINES = 2 * (WIDTH - len(_INDENT)) - 20
+
+_FOUR_LINES = 4 * (WIDTH - len(_INDENT)) - 40
 
 
 class Caps(t.NamedTuple):
@@ -134,9 +137,10 @@ def _header(diagnosis: Document, host: str) -> str:
 
 
 def _rule(left: str, right: str) -> str:
-    left = shorten(left, WIDTH - len(right) - 12)
-    middle = "=" * max(WIDTH - len(left) - len(right) - 8 - (2 if right else 0), 3)
-    return f"=== {left} {middle} {right} ===" if right else f"=== {left} {middle}==="
+    """``=== left ===...=== right ===`` over the whole width."""
+    end = f" {right} ===" if right else ""
+    begin = f"=== {shorten(left, WIDTH - len(end) - 8)} "
+    return begin + "=" * (WIDTH - len(begin) - len(end)) + end
 
 
 def _brief(diagnosis: Document) -> list[str]:
@@ -165,7 +169,9 @@ def _full(diagnosis: Document, caps: Caps) -> list[str]:
         lines.extend(wrap(plain(cause["summary"]), _MARGIN))
     lines.append("")
     if cause:
-        lines.extend(_labelled("How sure", _CONFIDENCE.get(str(cause.get("confidence")), plain(cause.get("confidence")))))
+        lines.extend(
+            _labelled("How sure", _CONFIDENCE.get(str(cause.get("confidence")), plain(cause.get("confidence"))))
+        )
         lines.extend(_labelled("Still there", _still_present(cause)))
     lines.extend(_labelled("Writes", _writes(diagnosis)))
     lines.extend(_labelled("At risk", _exposure(diagnosis)))
@@ -240,7 +246,9 @@ def _exposure(diagnosis: Document) -> str:
     changes, seconds = exposure.get("changes_at_risk"), exposure.get("seconds_since_last_save")
     if changes is None and seconds is None:
         return ""
-    since = "the time of the last good save is unknown" if seconds is None else f"last good save {duration(seconds)} ago"
+    since = (
+        "the time of the last good save is unknown" if seconds is None else f"last good save {duration(seconds)} ago"
+    )
     return f"{count(changes, 'change')} not on disk in a snapshot; {since}"
 
 
@@ -315,7 +323,7 @@ def _evidence(cause: Document, caps: Caps) -> list[str]:
     entries = list(cause.get("evidence") or [])
     lines: list[str] = []
     for entry in entries[: caps.evidence]:
-        lines.extend(_labelled("" if lines else "Evidence", shorten(_evidence_text(entry), 3 * (WIDTH - len(_INDENT)) - 6)))
+        lines.extend(_labelled("" if lines else "Evidence", shorten(_evidence_text(entry), _TWO_LINES)))
     return lines + _cut_note(len(entries), min(len(entries), caps.evidence))
 
 
@@ -382,5 +390,5 @@ def _unknowns(diagnosis: Document, caps: Caps) -> list[str]:
         text = f"{plain(gap.get('what'))}: {plain(gap.get('why'))}"
         if gap.get("remedy"):
             text += f" -> {plain(gap['remedy'])}"
-        lines.extend(_labelled("" if lines else "Not seen", text))
+        lines.extend(_labelled("" if lines else "Not seen", shorten(text, _FOUR_LINES)))
     return lines + _cut_note(len(unknowns), min(len(unknowns), caps.unknowns))
