@@ -149,14 +149,7 @@ def causes_document(outcomes: list[Rule], nodes: list[Rule], fixes: dict[str, Ru
         "# Causes",
         "",
         GENERATED,
-        "Each verdict has an id that stays the same from version to version. A **cause** says why the last save failed;",
-        "a **state** is what else can be said about a server. Words in *italics* are filled in from the evidence.",
-        "How a verdict is reached is in [the failure tree](failure-tree.md).",
-        "",
-        "How sure a verdict is: `confirmed` - a log line, a kernel record or an observed failure names it; `probable` -",
-        "the state matches and nothing contradicts; `possible` - it would explain the failure, and so would something",
-        "else.",
-        "",
+        CAUSES_INTRODUCTION,
         "| Cause | At | In short |",
         "|---|---|---|",
         *(f"| [`{rule['id']}`](#{rule['id']}) | {rule['stage']} | {cell(prose(rule['title']))} |" for rule in causes),
@@ -285,6 +278,15 @@ def tree_document(nodes: list[Rule], outcomes: list[Rule]) -> str:
         lines += [*(f"- {answer}: {lead_text(lead, outcome_ids)}" for answer, lead in leads_of(node)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
+
+CAUSES_INTRODUCTION = """\
+Each verdict has an id that stays the same from version to version. A **cause** says why the last save failed; a
+**state** is what else can be said about a server. Words in *italics* are filled in from the evidence. How a verdict
+is reached is in [the failure tree](failure-tree.md).
+
+How sure a verdict is: `confirmed` - a log line, a kernel record or an observed failure names it; `probable` - the state
+matches and nothing contradicts; `possible` - it would explain the failure, and so would something else.
+"""
 
 TREE_INTRODUCTION = """\
 The tree is data: questions, each with a [JMESPath](https://jmespath.org/) expression over
