@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from ansible import constants as C  # type: ignore[import-untyped]
-from ansible.utils.display import Display  # type: ignore[import-untyped]
+from ansible import constants as C
+from ansible.utils.display import Display
 
 _MACHINE_CALLBACKS = ("json", "jsonl")
 
