@@ -1,0 +1,380 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""Evidence in, diagnosis documents out: one a server, whatever could or could not be read of it."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.module_utils._attempts import join_attempts, streak
+from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Attempt, Case
+from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import NO, UNKNOWN, YES
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import choose_fixes
+from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import WILL_FAIL, forecast
+from ansible_collections.redisops.persistence.plugins.plugin_utils.recovery import exposure, recovery
+from ansible_collections.redisops.persistence.plugins.plugin_utils.risks import find_risks
+from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Outcome, Rules
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signal_names import SIGNALS
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals import compute_signals
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import running_place
+from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill
+from ansible_collections.redisops.persistence.plugins.plugin_utils.tree import START, Walk, quote, walk
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
+    Mapping,
+    entries,
+    integer,
+    mapping,
+    number,
+    text,
+)
+
+SCHEMA_VERSION = 1
+EVIDENCE_SCHEMA_VERSION = 1
+FAILING = "failing"
+NO_EVIDENCE = "no_evidence"
+# An attempt that was watched and the same attempt in the log start this near to each other.
+SAME_ATTEMPT_SECONDS = 10
+QUOTED_LINES = 4
+# States in which nobody could ask the server.
+NOT_ASKED = ("unreachable", "auth_required", "not_permitted", "loading", "unsupported")
+
+Diagnosis = dict[str, t.Any]
+
+
+class EvidenceError(ValueError):
+    """What was handed over is not an evidence document; the message names the field."""
+
+
+def check_evidence(evidence: t.Any) -> Mapping:
+    """The document itself, if it is one. Raises :class:`EvidenceError`."""
+    if not isinstance(evidence, t.Mapping):
+        raise EvidenceError(f"evidence: must be a mapping, not {type(evidence).__name__}")
+    version = evidence.get("schema_version")
+    if version != EVIDENCE_SCHEMA_VERSION or isinstance(version, bool):
+        raise EvidenceError(f"evidence.schema_version: must be {EVIDENCE_SCHEMA_VERSION}, not {version!r}")
+    if number(evidence, "gathered_at_unix") is None:
+        raise EvidenceError("evidence.gathered_at_unix: must be a number of seconds since the epoch")
+    instances = evidence.get("instances")
+    if not isinstance(instances, (list, tuple)):
+        raise EvidenceError(f"evidence.instances: must be a list, not {type(instances).__name__}")
+    for position, instance in enumerate(instances):
+        if not isinstance(instance, t.Mapping):
+            raise EvidenceError(f"evidence.instances[{position}]: must be a mapping, not {type(instance).__name__}")
+        if not isinstance(instance.get("address"), str):
+            raise EvidenceError(f"evidence.instances[{position}].address: must be a text")
+        for key in ("connection", "redis", "process", "cgroups", "data_directory", "systemd", "container", "redis_log"):
+            if instance.get(key) is not None and not isinstance(instance[key], t.Mapping):
+                raise EvidenceError(f"evidence.instances[{position}].{key}: must be a mapping or null")
+    host = evidence.get("host")
+    if host is not None and not isinstance(host, t.Mapping):
+        raise EvidenceError(f"evidence.host: must be a mapping or null, not {type(host).__name__}")
+    return evidence
+
+
+def diagnose(evidence: t.Mapping[str, t.Any], rules: Rules) -> list[Diagnosis]:
+    """One diagnosis document (DESIGN section 7) for each server of the evidence, in its order.
+
+    Pure: nothing is read but the arguments, and the same evidence gives the same documents on any day. Raises
+    :class:`EvidenceError` for what isn't an evidence document.
+    """
+    evidence = check_evidence(evidence)
+    host = mapping(evidence, "host")
+    now = float(number(evidence, "gathered_at_unix") or 0)
+    instances = entries(evidence, "instances")
+    return [
+        diagnose_instance(instance, [peer for peer in instances if peer is not instance], host, now, evidence, rules)
+        for instance in instances
+    ]
+
+
+def _merge_observed(attempts: list[Attempt], observed: Attempt | None) -> list[Attempt]:
+    """Add the attempt that was watched; where the log shows the same one, the log's details win."""
+    if not observed:
+        return attempts
+    started = number(observed, "started_unix")
+    for position in range(len(attempts) - 1, -1, -1):
+        attempt = attempts[position]
+        same_child = observed.get("child_pid") is not None and observed.get("child_pid") == attempt.get("child_pid")
+        other = number(attempt, "started_unix") or number(attempt, "ended_unix")
+        near = started is not None and other is not None and abs(started - other) <= SAME_ATTEMPT_SECONDS
+        if same_child or (near and observed.get("outcome") == attempt.get("outcome")):
+            merged = {key: value for key, value in observed.items() if value is not None}
+            merged.update({key: value for key, value in attempt.items() if value is not None})
+            return attempts[:position] + [merged] + attempts[position + 1 :]
+    return [*attempts, dict(observed)]
+
+
+def _attempts(instance: Mapping, host: Mapping, now: float) -> list[Attempt]:
+    joined: list[Attempt] = join_attempts(
+        instance.get("redis_log"), host.get("kernel_log"), instance.get("process"), instance.get("cgroups"), now
+    )
+    observed = instance.get("observed_attempt")
+    return _merge_observed(joined, dict(observed) if isinstance(observed, t.Mapping) else None)
+
+
+def build_case(instance: Mapping, peers: list[Mapping], host: Mapping, now: float) -> Case:
+    """The evidence of one server with its attempts; the deciding one only where the status says that a save failed."""
+    attempts = _attempts(instance, host, now)
+    failed: list[Attempt] = [attempt for attempt in streak(attempts) if attempt.get("target") != "replicas"]
+    # A restart sets the status to ok. What failed before it is history of another process.
+    status = text(instance, "redis", "info", "rdb_last_bgsave_status")
+    deciding = failed[-1] if failed and status != "ok" else None
+    return Case(instance, host, now, attempts, failed if status != "ok" else [], deciding, peers)
+
+
+def build_context(case: Case) -> dict[str, t.Any]:
+    """What the expressions of the rules are evaluated over."""
+    instance = case.instance
+    return {
+        "redis": dict(case.redis),
+        "info": dict(case.info),
+        "config": dict(case.config),
+        "process": dict(case.process),
+        "host": dict(case.host),
+        "cgroups": dict(case.cgroups),
+        "dir": dict(case.directory),
+        "systemd": dict(mapping(instance, "systemd")),
+        "container": dict(mapping(instance, "container")),
+        "log": dict(case.log),
+        "kernel": dict(case.kernel),
+        "attempt": case.attempt,
+        "streak": case.streak,
+        "signals": {**dict.fromkeys(SIGNALS), **compute_signals(case)},
+        "connection": dict(mapping(instance, "connection")),
+        "now": case.now,
+    }
+
+
+def _command_line_client(case: Case) -> str:
+    """``redis-cli -h 127.0.0.1 -p 6379``, quoted; a password is never part of it."""
+    address = str(case.instance.get("address"))
+    program = "valkey-cli" if case.redis.get("server") == "valkey" else "redis-cli"
+    if address.startswith("unix:"):
+        return shlex.join([program, "-s", address[len("unix:") :]])
+    host, _colon, port = address.rpartition(":")
+    return shlex.join([program, "-h", host.strip("[]") or "127.0.0.1", "-p", port])
+
+
+def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The values that texts and commands of the rules may name (text.PLACEHOLDERS)."""
+    signals = context["signals"]
+    directory, dbfilename = running_place(case)
+    attempt: t.Mapping[str, t.Any] = case.attempt or {}
+    directory = directory or text(attempt, "directory")
+    group = mapping(signals, "memory_limiting_cgroup")
+    dump = posixpath.join(directory, dbfilename) if directory and dbfilename else None
+    crash_module = text(mapping(attempt, "crash"), "module")
+    values = {
+        **{name: value for name, value in signals.items() if not isinstance(value, (dict, list))},
+        "address": case.instance.get("address"),
+        "blocked_by": text(case.directory, "access", "blocked_by") or directory,
+        "cgroup_limit_bytes": group.get("limit_bytes"),
+        "cgroup_path": group.get("path"),
+        "child_pid": attempt.get("child_pid"),
+        "cli": _command_line_client(case),
+        "config_file": text(case.redis, "config_file"),
+        "connection_state": text(case.instance, "connection", "state"),
+        "crash_module": crash_module or "none is named",
+        "dbfilename": dbfilename,
+        "device": text(case.directory, "process_view", "source"),
+        "directory": directory,
+        "dump_path": dump,
+        "error_text": text(attempt, "errno_text") or text(attempt, "errno"),
+        "file_directory": text(case.redis, "config_file_settings", "dir"),
+        "file_dbfilename": text(case.redis, "config_file_settings", "dbfilename"),
+        "group": integer(case.process, "gid", "effective"),
+        "logfile": text(case.log, "path"),
+        "mount_point": text(case.directory, "process_view", "mount_point"),
+        "pid": integer(case.process, "pid"),
+        "pids_cgroup_path": mapping(signals, "pids_limiting_cgroup").get("path"),
+        "signal": attempt.get("signal"),
+        "unit": text(case.instance, "systemd", "unit"),
+        "user": text(case.process, "user") or integer(case.process, "uid", "effective"),
+    }
+    return {name: value for name, value in values.items() if value is not None and value != ""}
+
+
+def _attempt_evidence(attempt: Attempt | None) -> list[dict[str, t.Any]]:
+    """The lines that tell of the attempt, as they were read."""
+    if attempt is None:
+        return []
+    source = "redis log" if attempt.get("source") != "observed" else "observed save"
+    lines = attempt.get("lines")
+    texts = [str(line) for line in lines] if isinstance(lines, (list, tuple)) else []
+    evidence = [{"source": source, "name": "line", "value": line, "expected": None} for line in texts[-QUOTED_LINES:]]
+    killer = mapping(attempt, "killer")
+    if text(killer, "evidence"):
+        evidence.append({"source": "kernel log", "name": "record", "value": killer["evidence"], "expected": None})
+    return evidence
+
+
+class _Judge:
+    """The verdicts of one server: walks the tree, adds what stands beside, orders and words it."""
+
+    def __init__(self, case: Case, rules: Rules) -> None:
+        self.case = case
+        self.rules = rules
+        self.context = build_context(case)
+        self.values = _placeholder_values(case, self.context)
+        self.path: list[dict[str, t.Any]] = []
+        self.failing = text(case.info, "rdb_last_bgsave_status") == "err"
+
+    def walk_from(self, start: str) -> Walk:
+        result = walk(self.rules.nodes, start, self.candidate, self.context)
+        known = {step["node"] for step in self.path}
+        self.path.extend(step for step in result.path if step["node"] not in known)
+        return result
+
+    def candidate(self, outcome_id: str) -> str:
+        """Does an outcome stand, and has it been seen where it must be seen before it is named?"""
+        outcome = self.rules.outcomes[outcome_id]
+        stands = self.rules.stands(outcome_id, self.context)
+        if stands == YES and outcome.seen_when is not None and outcome.seen_when.answer(self.context) != YES:
+            return NO
+        return stands
+
+    def confidence(self, outcome: Outcome, by_state: bool, rivals: int) -> str:
+        if outcome.confirmed_when is not None and outcome.confirmed_when.answer(self.context) == YES:
+            return "confirmed"
+        if by_state:
+            return "probable" if rivals == 1 and outcome.id != NO_EVIDENCE else "possible"
+        if outcome.probable_when is not None and outcome.probable_when.answer(self.context) == YES:
+            return "probable"
+        return "possible"
+
+    def cause(self, outcome_id: str, confidence: str, decided_by_attempt: bool) -> dict[str, t.Any]:
+        outcome = self.rules.outcomes[outcome_id]
+        evidence = _attempt_evidence(self.case.attempt) if decided_by_attempt else []
+        shown = {str(line["value"]) for line in evidence}
+        evidence += [line for line in quote(outcome.quotes, self.context) if str(line["value"]) not in shown]
+        return {
+            "id": outcome.id,
+            "title": outcome.title,
+            "summary": fill(outcome.summary, self.values),
+            "confidence": confidence,
+            "still_present": {YES: True, NO: False, UNKNOWN: None}[self.rules.stands(outcome_id, self.context)],
+            "evidence": evidence,
+        }
+
+    def causes(self, result: Walk) -> list[dict[str, t.Any]]:
+        """The verdict first, unless another cause is its root; then what else stands, in the order of a save."""
+        ids = [outcome_id for outcome_id in result.outcomes if self.rules.outcomes[outcome_id].kind == "cause"]
+        if not ids:
+            return []
+        named = {
+            outcome_id: self.cause(
+                outcome_id,
+                self.confidence(self.rules.outcomes[outcome_id], result.by_state, len(ids)),
+                self.case.attempt is not None,
+            )
+            for outcome_id in ids
+        }
+        roots: list[str] = []
+        for outcome in self.rules.outcomes.values():
+            if outcome.kind != "cause" or outcome.id in named:
+                continue
+            is_root = (
+                outcome.root_when is not None
+                and any(outcome_id in outcome.leads_to for outcome_id in ids)
+                and outcome.root_when.answer(self.context) == YES
+            )
+            if not is_root and self.candidate(outcome.id) != YES:
+                continue
+            named[outcome.id] = self.cause(outcome.id, self.confidence_beside(outcome), False)
+            (roots if is_root else ids).append(outcome.id)
+        return [named[outcome_id] for outcome_id in roots + ids]
+
+    def confidence_beside(self, outcome: Outcome) -> str:
+        """What only stands beside the verdict was not what failed: no attempt confirms it, except as the root."""
+        is_root = outcome.root_when is not None and outcome.root_when.answer(self.context) == YES
+        if is_root and outcome.confirmed_when is not None and outcome.confirmed_when.answer(self.context) == YES:
+            return "confirmed"
+        return "probable"
+
+
+def _state_and_walk(judge: _Judge) -> tuple[str, Walk]:
+    """The state, and the walk that found the causes (the rest of the tree is asked while a save is running, too)."""
+    first = judge.walk_from(START)
+    outcome = judge.rules.outcomes[first.outcomes[0]]
+    if outcome.kind != "state":
+        return FAILING, first
+    if outcome.continue_at is not None and judge.failing:
+        return outcome.id, judge.walk_from(outcome.continue_at)
+    return outcome.id, first
+
+
+def _unknowns(case: Case, evidence: Mapping, missing: t.Iterable[Mapping]) -> list[dict[str, t.Any]]:
+    """What could not be read and what the forecast lacks, each once."""
+    found: list[dict[str, t.Any]] = []
+    for gap in [*entries(case.instance, "gaps"), *entries(evidence, "gaps"), *missing]:
+        entry = {key: gap.get(key) for key in ("what", "why", "remedy")}
+        if entry not in found:
+            found.append(entry)
+    return found
+
+
+def _instance(case: Case, values: Mapping) -> dict[str, t.Any]:
+    return {
+        "address": case.instance.get("address"),
+        "server": case.redis.get("server"),
+        "version": case.redis.get("version"),
+        "role": case.redis.get("role"),
+        "pid": integer(case.process, "pid"),
+        "uid": integer(case.process, "uid", "effective"),
+        "unit": text(case.instance, "systemd", "unit"),
+        "config_file": case.redis.get("config_file"),
+        "dir": values.get("directory"),
+        "dbfilename": values.get("dbfilename"),
+    }
+
+
+def diagnose_instance(
+    instance: Mapping, peers: list[Mapping], host: Mapping, now: float, evidence: Mapping, rules: Rules
+) -> Diagnosis:
+    """The document of one server."""
+    case = build_case(instance, peers, host, now)
+    judge = _Judge(case, rules)
+    context = judge.context
+    state, walked = _state_and_walk(judge)
+    causes = judge.causes(walked) if judge.failing else []
+    verdict = causes[0] if causes else None
+    asked = bool(case.info) and state not in NOT_ASKED
+    outlook = forecast(
+        rules,
+        context,
+        asked,
+        None if verdict is None else verdict["id"],
+        None if verdict is None else verdict["still_present"],
+    )
+    context["signals"]["save_would_fail"] = {WILL_FAIL: True, UNKNOWN: None}.get(outlook["answer"], False)
+    risks = find_risks(rules, context)
+    cause_ids = [cause["id"] for cause in causes]
+    outcome_ids = cause_ids if state == FAILING else [state, *cause_ids]
+    status = text(case.info, "rdb_last_bgsave_status")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "instance": _instance(case, judge.values),
+        "status": status if status in ("ok", "err") else UNKNOWN,
+        "state": state,
+        "writes_blocked": context["signals"]["writes_blocked"],
+        "recovery": recovery(case, context["signals"]),
+        "cause": verdict,
+        "causes": causes,
+        "path": judge.path,
+        "risks": risks,
+        "forecast": outlook,
+        "exposure": exposure(context["signals"]),
+        "fixes": choose_fixes(rules, outcome_ids, [risk["id"] for risk in risks], judge.failing, context, judge.values),
+        "unknowns": _unknowns(case, evidence, outlook["missing"]),
+    }
+
+
+def state_summary(rules: Rules, state: str) -> str:
+    """The title of a state, for those who print it."""
+    outcome = rules.outcomes.get(state)
+    return outcome.title if outcome is not None else state

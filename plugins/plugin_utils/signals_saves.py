@@ -1,0 +1,361 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""Signals about saves: status, save points, what waits, what a running save does, and what counters say of a fork.
+
+Every function returns values named with their units; a value is null when one of its inputs is.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
+    Mapping,
+    all_of,
+    any_of,
+    dig,
+    entries,
+    flag,
+    integer,
+    mapping,
+    negate,
+    number,
+    ratio,
+    text,
+)
+
+# server.c CONFIG_BGSAVE_RETRY_DELAY: after a failure the next automatic try is at least this much later.
+RETRY_DELAY_SECONDS = 5
+# A real fork takes longer even of an empty server; a refused one leaves a value such as 14 us (measured on 6.2).
+REFUSED_FORK_MICROSECONDS = 50
+# rdb_last_save_time is the time of the start until the first save; the two clocks may differ by this much.
+START_TOLERANCE_SECONDS = 3
+# How long before a server's start the kernel's record of its predecessor's death may lie.
+RESTART_WINDOW_SECONDS = 900
+SERVER_COMMANDS = ("redis-server", "valkey-server", "keydb-server")
+
+SavePoint = dict[str, int]
+
+
+def parse_save_points(value: str | None) -> list[SavePoint] | None:
+    """``3600 1 300 100`` -> [{seconds, changes}, ..]; an empty text (or ``""``) is no save point; null if unreadable."""
+    if value is None:
+        return None
+    words = value.replace('"', " ").split()
+    if len(words) % 2 or not all(word.isdigit() for word in words):
+        return None
+    numbers = [int(word) for word in words]
+    return [{"seconds": numbers[i], "changes": numbers[i + 1]} for i in range(0, len(numbers), 2)]
+
+
+def version_numbers(version: str | None) -> tuple[int, int, int] | None:
+    """``7.0.15`` -> (7, 0, 15); null for what isn't a version."""
+    if not version:
+        return None
+    parts = version.split("-")[0].split(".")
+    if not all(part.isdigit() for part in parts):
+        return None
+    numbers = [int(part) for part in parts[:3]] + [0, 0]
+    return numbers[0], numbers[1], numbers[2]
+
+
+def behaves_at_least(redis: Mapping, wanted: tuple[int, int, int]) -> bool | None:
+    """Does the server behave like this Redis version or later? Valkey began as 7.2.4; KeyDB 6.3 is a Redis 6.2."""
+    version = version_numbers(text(redis, "compatible_version") or text(redis, "version"))
+    return None if version is None else version >= wanted
+
+
+def save_points_of(case: Case) -> list[SavePoint] | None:
+    """The save points in force, or the configuration file's where the server doesn't show its configuration."""
+    if "save" in case.config:
+        return parse_save_points(text(case.config, "save"))
+    return parse_save_points(text(case.redis, "config_file_settings", "save"))
+
+
+def save_points_met(points: list[SavePoint] | None, changes: float | None, seconds: float | None) -> bool | None:
+    """Would serverCron start a save: some point has enough changes and enough time?"""
+    if points is None:
+        return None
+    return any_of(
+        *[
+            all_of(
+                None if changes is None else changes >= point["changes"],
+                None if seconds is None else seconds > point["seconds"],
+            )
+            for point in points
+        ]
+    )
+
+
+def is_replica(case: Case) -> bool | None:
+    role = text(case.redis, "role")
+    return None if role not in ("master", "replica") else role == "replica"
+
+
+def writes_blocked(case: Case, points: list[SavePoint] | None) -> bool | None:
+    """Are clients' writes refused? server.c writeCommandsDeniedByDiskError, with the rule of each version.
+
+    By the RDB: status err, stop-writes, save points, and (before 7.0) not a replica. By the AOF: on and its last write
+    failed, whatever stop-writes says.
+    """
+    if "loading" in case.info and flag(case.info, "loading"):
+        return None
+    status = text(case.info, "rdb_last_bgsave_status")
+    by_rdb = all_of(
+        None if status is None else status == "err",
+        flag(case.config, "stop-writes-on-bgsave-error"),
+        None if points is None else bool(points),
+        any_of(behaves_at_least(case.redis, (7, 0, 0)), negate(is_replica(case))),
+    )
+    aof_status = text(case.info, "aof_last_write_status")
+    by_aof = all_of(flag(case.info, "aof_enabled"), None if aof_status is None else aof_status == "err")
+    return any_of(by_rdb, by_aof)
+
+
+def fork_failed_by_counters(case: Case) -> bool | None:
+    """Did the last save fail at fork()? What the counters say where no log can be read; null when they say nothing."""
+    if text(case.info, "rdb_last_bgsave_status") != "err":
+        return None
+    duration = number(case.info, "rdb_last_bgsave_time_sec")
+    saves = number(case.info, "rdb_saves")
+    forks = number(case.info, "total_forks")
+    consecutive = number(case.info, "rdb_saves_consecutive_failures")
+    fork_usec = number(case.info, "latest_fork_usec")
+    if duration == -1:
+        # No child has ever been reaped, and yet a save failed.
+        return True
+    if consecutive is not None:
+        # 8.6: a failed fork doesn't count here, so a failure that isn't counted was one (or RESETSTAT zeroed it).
+        return True if consecutive == 0 else None
+    if saves is not None and forks is not None:
+        # 7.0+: attempts are counted before the fork, forks only when they succeed. A SAVE counts as an attempt too.
+        return True if saves > forks else None
+    if behaves_at_least(case.redis, (7, 0, 0)) is False and fork_usec is not None and fork_usec > 0:
+        return fork_usec < REFUSED_FORK_MICROSECONDS
+    return None
+
+
+def last_save_is_start(case: Case) -> bool | None:
+    """Has nothing been saved since the server started? rdb_last_save_time is then the time of the start."""
+    last, started = number(case.info, "rdb_last_save_time"), number(case.redis, "started_unix")
+    return None if last is None or started is None else last <= started + START_TOLERANCE_SECONDS
+
+
+def _running_save(case: Case) -> dict[str, t.Any]:
+    children = [child for child in entries(case.process, "children") if child.get("kind") == "rdb_save"]
+    child: Mapping = children[0] if children else {}
+    current = number(case.info, "rdb_current_bgsave_time_sec")
+    last = number(case.info, "rdb_last_bgsave_time_sec")
+    current = None if current is None or current < 0 else current
+    in_progress = flag(case.info, "rdb_bgsave_in_progress")
+    state = text(child, "state")
+    done, total = number(case.info, "current_save_keys_processed"), number(case.info, "current_save_keys_total")
+    return {
+        "save_in_progress": in_progress,
+        "save_child_pid": integer(child, "pid"),
+        "save_child_state": state[:1].upper() if state else None,
+        "save_child_missing": all_of(in_progress, not children) if "children" in case.process else None,
+        "current_save_seconds": current if in_progress else None,
+        "current_save_times_last": None if current is None or last is None or last < 0 else round(current / max(last, 1), 1),
+        "current_save_progress_percent": None if not total or done is None else round(100 * done / total, 1),
+        "other_child_running": any_of(
+            flag(case.info, "aof_rewrite_in_progress"), flag(case.info, "module_fork_in_progress") or False,
+            flag(case.info, "slot_migration_fork_in_progress") or False,
+        ),
+    }  # fmt: skip
+
+
+def _expected_interval(points: list[SavePoint] | None, changes: float | None) -> int | None:
+    """The time after which a save point is met by the changes that wait now."""
+    if points is None or changes is None:
+        return None
+    due = [point["seconds"] for point in points if changes >= max(point["changes"], 1)]
+    return min(due) if due else None
+
+
+def _measured_interval(points: list[SavePoint] | None, changes: float | None, seconds: float | None) -> float | None:
+    """How often the save points start a save at the rate of changes since the last one."""
+    if not points or not changes or not seconds or seconds < 1:
+        return None
+    rate = changes / seconds
+    return min(max(float(point["seconds"]), point["changes"] / rate) for point in points)
+
+
+def _own_pids(case: Case) -> set[int]:
+    """The pids under which servers wrote this server's log (its predecessors too), as that log knows them."""
+    return {
+        int(event["pid"])
+        for event in entries(case.log, "events")
+        if isinstance(event.get("pid"), int) and event.get("role") in ("M", "S")
+    }
+
+
+def find_killed_predecessor(case: Case) -> Mapping | None:
+    """The kernel's record that this server's predecessor was killed for memory just before this one started."""
+    started = number(case.redis, "started_unix") or number(case.process, "started_unix")
+    if started is None:
+        return None
+    children = {attempt.get("host_pid") or attempt.get("child_pid") for attempt in case.attempts}
+    servers = _own_pids(case)
+    own_group = text(case.cgroups, "path")
+    unit = text(mapping(case.instance, "systemd"), "unit")
+    for event in reversed(entries(case.kernel, "events")):
+        pid, time_unix = integer(event, "pid"), number(event, "time_unix")
+        if event.get("event") != "oom_kill" or time_unix is None or pid is None:
+            continue
+        if not started - RESTART_WINDOW_SECONDS <= time_unix <= started + START_TOLERANCE_SECONDS:
+            continue
+        if event.get("command") not in SERVER_COMMANDS or pid == integer(case.process, "pid"):
+            continue
+        group = text(event, "task_cgroup")
+        in_group = group is not None and group != "/" and (group == own_group or (unit is not None and unit in group))
+        if (pid in servers or in_group) and pid not in children:
+            return event
+    return None
+
+
+def _restart(case: Case, killed: Mapping | None) -> dict[str, t.Any]:
+    kernel_read = flag(case.kernel, "available")
+    mid_save: bool | None = None
+    if killed is not None:
+        time_unix = number(killed, "time_unix") or 0
+        unfinished = [
+            attempt
+            for attempt in case.attempts
+            if (number(attempt, "started_unix") or time_unix + 1) <= time_unix + START_TOLERANCE_SECONDS
+            and (attempt.get("outcome") in ("running", "unknown", None))
+        ]
+        orphans = [
+            entry
+            for entry in entries(case.directory, "temp_files")
+            if entry.get("kind") == "rdb_child"
+            and entry.get("holder") == "none"
+            and abs((number(entry, "modified_unix") or 0) - time_unix) < RESTART_WINDOW_SECONDS
+        ]
+        if unfinished or orphans:
+            mid_save = True
+        elif flag(case.log, "available"):
+            mid_save = False
+    return {
+        "predecessor_killed_for_memory": True if killed is not None else False if kernel_read else None,
+        "predecessor_pid": integer(killed, "pid"),
+        "predecessor_killed_unix": number(killed, "time_unix"),
+        "predecessor_was_saving": mid_save,
+    }
+
+
+def _drifted_parameters(case: Case) -> list[str] | None:
+    """Parameters whose running value is not the configuration file's: a restart loses them."""
+    written = dig(case.redis, "config_file_settings")
+    if not isinstance(written, t.Mapping) or not case.config:
+        return None
+    return sorted(
+        name
+        for name, value in written.items()
+        if isinstance(value, str)
+        and isinstance(case.config.get(name), str)
+        and not _same_setting(str(name), case.config[name], value)
+    )
+
+
+_SIZE_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+
+
+def parse_size(value: str) -> int | None:
+    """``1gb`` -> 1073741824, as util.c memtoull reads it."""
+    digits = value.strip().lower()
+    unit = digits.lstrip("0123456789")
+    digits = digits[: len(digits) - len(unit)]
+    return int(digits) * _SIZE_UNITS[unit] if digits and unit in _SIZE_UNITS else None
+
+
+def _same_setting(name: str, running: str, written: str) -> bool:
+    running, written = running.strip(), written.strip().strip("\"'")
+    if running.lower() == written.lower():
+        return True
+    if name == "save":
+        return parse_save_points(running) == parse_save_points(written)
+    if name == "dir":
+        return not written.startswith("/") or posixpath.normpath(running) == posixpath.normpath(written)
+    if name in ("logfile", "unixsocket") and not written.startswith("/"):
+        return True
+    if name in ("oom-score-adj",):
+        return {"yes": "relative"}.get(written, written) == running
+    if name == "bind":
+        return running.split() == written.split()
+    running_size, written_size = parse_size(running), parse_size(written)
+    return running_size is not None and running_size == written_size
+
+
+def _only_loopback(case: Case) -> bool | None:
+    bind = text(case.config, "bind")
+    if bind is None:
+        return None
+    addresses = [word.lstrip("-") for word in bind.split()]
+    # An empty bind listens on every interface.
+    return bool(addresses) and all(
+        address.startswith("127.") or address in ("::1", "localhost") for address in addresses
+    )
+
+
+def _shared_dump_with(case: Case) -> list[str] | None:
+    view, name = mapping(case.directory, "process_view"), text(case.directory, "dump", "name")
+    place = (view.get("device"), view.get("inode"), name)
+    if None in place:
+        return None
+    others = []
+    for peer in case.peers:
+        directory = mapping(peer, "data_directory")
+        peer_view = mapping(directory, "process_view")
+        if (peer_view.get("device"), peer_view.get("inode"), text(directory, "dump", "name")) == place:
+            others.append(str(peer.get("address")))
+    return sorted(others)
+
+
+def save_signals(case: Case) -> dict[str, t.Any]:
+    """All signals of this subject."""
+    points = save_points_of(case)
+    changes = number(case.info, "rdb_changes_since_last_save")
+    last_save = number(case.info, "rdb_last_save_time")
+    seconds = None if last_save is None else max(case.now - last_save, 0)
+    duration = number(case.info, "rdb_last_bgsave_time_sec")
+    measured = _measured_interval(points, changes, seconds)
+    expected = _expected_interval(points, changes)
+    errorstats = dig(case.redis, "errorstats")
+    since_6_2 = behaves_at_least(case.redis, (6, 2, 0))
+    killed = find_killed_predecessor(case)
+    fork_usec = number(case.info, "latest_fork_usec")
+    resident = number(case.process, "resident_bytes") or number(case.info, "used_memory_rss")
+    signals: dict[str, t.Any] = {
+        "behaves_like_7_0": behaves_at_least(case.redis, (7, 0, 0)),
+        "replica": is_replica(case),
+        "save_points": points,
+        "save_points_count": None if points is None else len(points),
+        "save_points_least_changes": min((point["changes"] for point in points), default=None) if points else None,
+        "save_points_longest_seconds": max((point["seconds"] for point in points), default=None) if points else None,
+        "save_points_met": save_points_met(points, changes, seconds),
+        "changes_since_last_save": None if changes is None else int(changes),
+        "seconds_since_last_save": None if seconds is None else int(seconds),
+        "last_save_is_start": last_save_is_start(case),
+        "retry_delay_seconds": RETRY_DELAY_SECONDS,
+        "expected_save_interval_seconds": expected,
+        "save_overdue_times": ratio(seconds, expected),
+        "measured_save_interval_seconds": None if measured is None else round(measured, 1),
+        "save_duration_share": None if duration is None or duration < 0 else ratio(duration, measured),
+        "writes_blocked": writes_blocked(case, points),
+        "misconf_count": integer(errorstats, "MISCONF") or 0 if since_6_2 and isinstance(errorstats, t.Mapping) else None,
+        "fork_failed_by_counters": fork_failed_by_counters(case),
+        "fork_usec_per_gigabyte": None if not resident or fork_usec is None else int(fork_usec / (resident / 1024**3)),
+        "drifted_parameters": _drifted_parameters(case),
+        "listens_on_loopback_only": _only_loopback(case),
+        "shared_dump_with": _shared_dump_with(case),
+        "log_events": sorted({str(event.get("event")) for event in entries(case.log, "events")}),
+    }  # fmt: skip
+    signals.update(_running_save(case))
+    signals.update(_restart(case, killed))
+    return signals
