@@ -109,7 +109,8 @@ class MountTable:
 def place_on_device(mount: Mount, path: str) -> tuple[str, str]:
     """(device, path inside its file system): equal for two paths exactly when they lead to the same place on a disk."""
     rest = path[len(mount.mount_point) :] if mount.mount_point != "/" else path
-    return mount.device, os.path.normpath(mount.file_system_root + "/" + rest.lstrip("/"))
+    parts = [part for part in f"{mount.file_system_root}/{rest}".split("/") if part]
+    return mount.device, "/" + "/".join(parts)
 
 
 def read_mounts(system: System, process: int | str) -> MountTable | None:
