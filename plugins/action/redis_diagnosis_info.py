@@ -13,6 +13,7 @@ import typing as t
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible_collections.redisops.persistence.plugins.module_utils._diagnosis_evidence import argument_spec
 from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     evidence_files,
     host_trouble,
@@ -23,34 +24,23 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis imp
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import RuleError, Rules, load_rules
 
 MODULE = "redisops.persistence.redis_diagnosis_info"
-# Options that stay on the control node. What is left is the module's, which checks it itself.
-CONTROLLER_OPTIONS: dict[str, dict[str, t.Any]] = {
-    "show": {"type": "bool", "default": False},
-    "return_evidence": {"type": "bool", "default": False},
-    "evidence_dir": {"type": "path"},
-    "evidence_file": {"type": "path"},
-    "extra_nodes": {"type": "list", "elements": "dict"},
-    "extra_outcomes": {"type": "list", "elements": "dict"},
-    "extra_risks": {"type": "list", "elements": "dict"},
-    "reproduce": {"type": "bool", "default": False},
-}
-CONNECTION_OPTIONS = frozenset(
+# Options that stay on the control node; what is left goes to the module.
+CONTROLLER_OPTIONS = frozenset(
     (
-        "login_host",
-        "login_port",
-        "login_user",
-        "login_password",
-        "unix_socket",
-        "tls",
-        "ca_certs",
-        "client_cert_file",
-        "client_key_file",
-        "validate_certs",
-        "timeout_seconds",
-        "password_from_config",
+        "show",
+        "return_evidence",
+        "evidence_dir",
+        "evidence_file",
+        "extra_nodes",
+        "extra_outcomes",
+        "extra_risks",
+        "reproduce",
+        "reproduce_addresses",
     )
 )
-MODULE_OPTIONS = CONNECTION_OPTIONS | {"instances", "discover", "deep", "log_limit_bytes", "reproduce_addresses"}
+# A save that is forecast to end in one of these can take the server down with it.
+DEADLY_CAUSES = frozenset(("child_oom_killed_cgroup", "child_oom_killed_host"))
+PLACE_OPTIONS = frozenset(("login_host", "login_port", "unix_socket"))
 Entry = dict[str, t.Any]
 # A directory of every Linux that needs no disk.
 MEMORY_DIRECTORY = "/dev/shm"
@@ -73,12 +63,12 @@ class ActionModule(ActionBase):
     _requires_connection = True
     _supports_check_mode = True
     _supports_async = False
-    _VALID_ARGS = MODULE_OPTIONS.union(CONTROLLER_OPTIONS)
+    _VALID_ARGS = frozenset(argument_spec())
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(task_vars=task_vars)
         task_vars = task_vars or {}
-        options = self._controller_options()
+        options = self._options()
         if options["reproduce"] and self._task.check_mode:
             raise AnsibleActionFail(
                 "reproduce (diagnose_reproduce) starts a BGSAVE on the server, and check mode changes nothing: "
@@ -94,11 +84,12 @@ class ActionModule(ActionBase):
             self._show(host, result)
         return result
 
-    def _controller_options(self) -> dict[str, t.Any]:
-        given = {name: value for name, value in self._task.args.items() if name in CONTROLLER_OPTIONS}
-        result = ArgumentSpecValidator(CONTROLLER_OPTIONS).validate(given)
+    def _options(self) -> dict[str, t.Any]:
+        """The options, checked before the host is asked anything. No message shows a password."""
+        given = dict(self._task.args)
+        result = ArgumentSpecValidator(argument_spec()).validate(given)
         if result.error_messages:
-            raise AnsibleActionFail("; ".join(result.error_messages))
+            raise AnsibleActionFail(host_trouble.mask("; ".join(result.error_messages), secrets_of(given)))
         return result.validated_parameters
 
     def _rules(self, options: dict[str, t.Any]) -> Rules:
@@ -126,7 +117,7 @@ class ActionModule(ActionBase):
     def _diagnose_host(
         self, host: str, options: dict[str, t.Any], rules: Rules, task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
-        arguments = {name: value for name, value in self._task.args.items() if name in MODULE_OPTIONS}
+        arguments = {name: value for name, value in self._task.args.items() if name not in CONTROLLER_OPTIONS}
         try:
             module_result = self._gather(arguments, task_vars)
         except NotExamined as trouble:
@@ -134,7 +125,7 @@ class ActionModule(ActionBase):
         evidence = module_result["evidence"]
         path = self._save(options["evidence_dir"], host, evidence)
         diagnoses = self._judge(evidence, rules, host)
-        addresses = worth_reproducing(diagnoses) if options["reproduce"] else []
+        addresses = worth_reproducing(diagnoses, options["reproduce_addresses"]) if options["reproduce"] else []
         if addresses:
             reproduction = {**arguments, "reproduce": True, "reproduce_addresses": addresses}
             try:
@@ -151,6 +142,8 @@ class ActionModule(ActionBase):
             "error": None,
             "diagnoses": diagnoses,
         }
+        if not diagnoses:
+            result["gaps"] = evidence.get("gaps") or []
         if path:
             result["evidence_path"] = path
         if options["return_evidence"]:
@@ -198,7 +191,7 @@ class ActionModule(ActionBase):
         """What can be said of a host where the module did not run."""
         probe = self._probe()
         instances = [item for item in arguments.get("instances") or [] if isinstance(item, dict)]
-        if not instances and CONNECTION_OPTIONS.intersection(arguments) & {"login_host", "login_port", "unix_socket"}:
+        if not instances and PLACE_OPTIONS.intersection(arguments):
             instances = [arguments]
         return {
             "changed": False,
@@ -241,13 +234,23 @@ class ActionModule(ActionBase):
         output.say(text)
 
 
-def worth_reproducing(diagnoses: list[dict[str, t.Any]]) -> list[str]:
+def worth_reproducing(diagnoses: list[dict[str, t.Any]], wanted: list[str] | None) -> list[str]:
     """The servers whose verdict a save under observation would settle, and that it would not take down."""
-    return [
-        diagnosis["instance"]["address"]
-        for diagnosis in diagnoses
-        if diagnosis.get("state") == "failing" and (diagnosis.get("cause") or {}).get("confidence") != "confirmed"
-    ]
+    addresses = [diagnosis["instance"]["address"] for diagnosis in diagnoses if is_worth_reproducing(diagnosis)]
+    return [address for address in addresses if wanted is None or address in wanted]
+
+
+def is_worth_reproducing(diagnosis: dict[str, t.Any]) -> bool:
+    """Whether it is failing for a reason that is not proven, and a save can't cost the server its life."""
+    cause = diagnosis.get("cause") or {}
+    forecast = diagnosis.get("forecast") or {}
+    ahead = forecast.get("cause")
+    ahead = ahead.get("id") if isinstance(ahead, dict) else ahead
+    return (
+        diagnosis.get("state") == "failing"
+        and cause.get("confidence") != "confirmed"
+        and not (forecast.get("answer") == "will_fail" and ahead in DEADLY_CAUSES)
+    )
 
 
 def secrets_of(arguments: dict[str, t.Any]) -> list[str]:

@@ -110,7 +110,8 @@ def render_host(entry: Document, host: str) -> str:
     elif instances:
         screens = [render(diagnosis, host) for diagnosis in instances]
     else:
-        screens = ["\n".join([_rule(plain(host), ""), f"{_MARGIN}No Redis or Valkey server was found here."])]
+        lines = [_rule(plain(host), ""), f"{_MARGIN}No Redis or Valkey server was found here."]
+        screens = ["\n".join(lines + _unknowns({"unknowns": entry.get("gaps")}, _CAPS[0]))]
     return "\n" + "\n\n".join(screens) + "\n"
 
 
