@@ -28,6 +28,7 @@ from collection_link import link_collection  # noqa: E402
 from throwaway_server import Server, choose_account, make_work_directory  # noqa: E402
 
 STEPS = 5
+REPORT = REPOSITORY / ".cache" / "demo" / "report.json"
 
 
 def say(text: str = "") -> None:
@@ -43,9 +44,10 @@ def diagnose(server: Server, directory: Path, collections: Path) -> dict[str, t.
     """Run the playbook on this machine, for this one server, and return its report."""
     variables = {
         "redis_instances": [{"login_host": "127.0.0.1", "login_port": server.port}],
-        "diagnose_report_dir": str(directory / "report"),
+        "diagnose_report_dir": str(REPORT.parent),
         "ansible_python_interpreter": sys.executable,
     }
+    REPORT.unlink(missing_ok=True)
     (directory / "variables.json").write_text(json.dumps(variables))
     configuration = directory / "ansible.cfg"
     configuration.touch()
@@ -71,7 +73,7 @@ def diagnose(server: Server, directory: Path, collections: Path) -> dict[str, t.
         check=False,
     )
     try:
-        return t.cast("dict[str, t.Any]", json.loads((directory / "report" / "report.json").read_text()))
+        return t.cast("dict[str, t.Any]", json.loads(REPORT.read_text()))
     except (OSError, ValueError) as error:
         raise SystemExit(f"The playbook left no report: {error}") from error
 
@@ -110,7 +112,7 @@ def main() -> int:
             server.client.set("order:2", "refunded")
             raise SystemExit("The server still takes writes: the demonstration did not break it.")
         except redis.ResponseError as error:
-            say(f"      SET order:2 refunded > (error) {str(error)[:100]}...")
+            say(f"      SET order:2 refunded > (error) {str(error).split('. ')[0]}.")
 
         step(5, "Why? ansible-playbook redisops.persistence.diagnose -i localhost, -c local ...")
         report = diagnose(server, directory, collections)
@@ -124,7 +126,7 @@ def main() -> int:
         for host in report["hosts"].values()
         for diagnosis in host["instances"]
     ]
-    say("\nThe server is stopped and its directory removed.")
+    say("The server is stopped and its directory removed. What the screen had no room for is in the report.")
     if causes != [broken.cause]:
         say(f"The verdict should have been {broken.cause}, and was {causes}. This is a bug in the collection.")
         return 1
