@@ -10,10 +10,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._client import ConnectionOptions
-from ansible_collections.redisops.persistence.plugins.module_utils._discovery import (
-    Survey,
-    find_pid,
-)
+from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_config_file
+from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._evidence import (
     HOST_BLOCKS,
     HOST_EVIDENCE_SECONDS,
@@ -21,7 +19,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._evidence imp
     Limits,
     collect_host_with_logs,
     collect_instance_host,
-    settings_in_force,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import PLACE_OPTIONS, resolve_targets
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
@@ -31,10 +28,15 @@ HINT_OPTIONS = ("dir", "dbfilename", "logfile")
 
 
 class Place(t.NamedTuple):
-    """A server as the host knows it. ``hints`` are settings that the caller knows, by their names in CONFIG GET."""
+    """A server as the host knows it.
+
+    :param config_file: as the server itself names it, below its own root directory.
+    :param hints: settings that the caller knows, by their names in CONFIG GET.
+    """
 
     address: str
     pid: int | None
+    config_file: str | None
     hints: dict[str, str]
 
 
@@ -64,7 +66,7 @@ def collect_host_evidence(parameters: t.Mapping[str, t.Any], system: System) -> 
     places = resolve_places(parameters["instances"], system, survey, gaps)
     host = collect_host_with_logs(system, gaps)
     instances = run_in_parallel(
-        lambda place: collect_place(place, system, survey, limits),
+        lambda place: collect_place(place, system, limits),
         places,
         surprised_place,
         deadline_seconds=HOST_EVIDENCE_SECONDS,
@@ -74,27 +76,31 @@ def collect_host_evidence(parameters: t.Mapping[str, t.Any], system: System) -> 
 
 def resolve_places(entries: list[dict[str, t.Any]] | None, system: System, survey: Survey, gaps: Gaps) -> list[Place]:
     """The servers that the caller named, or all that run here."""
-    if entries is None:
-        targets = resolve_targets({}, system, gaps, survey)
-        return [Place(target.address, target.server["pid"] if target.server else None, {}) for target in targets]
-    return [named_place(entry, system, survey) for entry in entries]
-
-
-def named_place(entry: t.Mapping[str, t.Any], system: System, survey: Survey) -> Place:
-    """One server that the caller named by its pid, or by where it listens."""
-    hints = {name: entry[name] for name in HINT_OPTIONS if entry.get(name) is not None}
-    place = {name: entry[name] for name in PLACE_OPTIONS if entry.get(name) is not None}
-    pid = entry.get("pid")
-    if pid is None or place:
-        options = ConnectionOptions.from_mapping(place)
-        return Place(options.address, find_pid(system, options, None, survey) if pid is None else pid, hints)
-    addresses = {
-        target.server["pid"]: target.address for target in resolve_targets({}, system, Gaps(), survey) if target.server
+    found = resolve_targets({}, system, gaps if entries is None else Gaps(), survey)
+    discovered = {
+        target.server["pid"]: Place(target.address, target.server["pid"], target.server["config_file"], {})
+        for target in found
+        if target.server is not None
     }
-    return Place(addresses.get(pid, f"process {pid}"), pid, hints)
+    if entries is None:
+        return list(discovered.values())
+    return [named_place(entry, discovered, system, survey) for entry in entries]
 
 
-def collect_place(place: Place, system: System, survey: Survey, limits: Limits) -> dict[str, t.Any]:
+def named_place(entry: t.Mapping[str, t.Any], discovered: dict[int, Place], system: System, survey: Survey) -> Place:
+    """One server that the caller named by its pid, or by where it listens."""
+    where = {name: entry[name] for name in PLACE_OPTIONS if entry.get(name) is not None}
+    options = ConnectionOptions.from_mapping(where)
+    pid = entry.get("pid")
+    if pid is None:
+        pid = find_pid(system, options, None, survey)
+        where = where or {"login_port": options.login_port}
+    known = discovered.get(pid, Place(f"process {pid}", pid, None, {}))
+    hints = {name: entry[name] for name in HINT_OPTIONS if entry.get(name) is not None}
+    return known._replace(address=options.address if where else known.address, hints=hints)
+
+
+def collect_place(place: Place, system: System, limits: Limits) -> dict[str, t.Any]:
     """The host's side of one server."""
     gaps = Gaps()
     instance = empty_place(place)
@@ -105,10 +111,17 @@ def collect_place(place: Place, system: System, survey: Survey, limits: Limits) 
             "Name the server by its pid, or run as root (become: true) on the host that it runs on.",
         )
     else:
-        settings = {**settings_in_force(None, place.pid, system, survey, gaps), **place.hints}
+        settings = {**settings_of_config_file(place, system, gaps), **place.hints}
         instance.update(collect_instance_host(system, place.pid, settings, gaps, limits))
     instance["gaps"] = gaps.entries()
     return instance
+
+
+def settings_of_config_file(place: Place, system: System, gaps: Gaps) -> dict[str, str]:
+    """What the server's configuration file says; empty where it has none, or where it can't be read."""
+    if place.config_file is None:
+        return {}
+    return read_config_file(system, f"/proc/{place.pid}/root{place.config_file}", gaps) or {}
 
 
 def empty_place(place: Place) -> dict[str, t.Any]:

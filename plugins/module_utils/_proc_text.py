@@ -212,11 +212,9 @@ def parse_namespace(link: str) -> int | None:
 
 def parse_environment_variable(environment: bytes, name: str) -> str | None:
     """One variable of /proc/PID/environ."""
-    prefix = name.encode() + b"="
-    for entry in environment.split(b"\0"):
-        if entry.startswith(prefix):
-            return entry[len(prefix) :].decode("utf-8", errors="backslashreplace")
-    return None
+    # Not split: a server that sets its title leaves thousands of NULs here.
+    _before, found, rest = (b"\0" + environment).partition(b"\0" + name.encode() + b"=")
+    return rest.partition(b"\0")[0].decode("utf-8", errors="backslashreplace") if found else None
 
 
 def parse_memory_policy(text: str) -> str | None:

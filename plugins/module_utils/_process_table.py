@@ -40,11 +40,30 @@ class ProcessEntry(t.NamedTuple):
     threads: int
 
 
-class ProcessTable(t.NamedTuple):
-    """``complete`` is False where the pass was cut or a process could not be read."""
+class ProcessTable:
+    """All processes at one moment. ``complete`` is False where the pass was cut or a process could not be read."""
 
-    entries: list[ProcessEntry]
-    complete: bool
+    def __init__(self, entries: list[ProcessEntry], complete: bool) -> None:
+        self.entries = entries
+        self.complete = complete
+        # {uid: {inode of the user namespace, None where it can't be read: threads}}, counted once for each uid.
+        self._threads_by_namespace: dict[int, dict[int | None, int]] = {}
+
+    def threads_of(self, uid: int) -> int:
+        """The threads of a real uid."""
+        return sum(entry.threads for entry in self.entries if entry.real_uid == uid)
+
+    def threads_in_user_namespace(self, system: System, uid: int, namespace: int) -> int:
+        """The threads of a real uid in one user namespace; those that can't be told are taken to be in it."""
+        counted = self._threads_by_namespace.get(uid)
+        if counted is None:
+            counted = {}
+            for entry in self.entries:
+                if entry.real_uid == uid:
+                    inode = try_read_namespace(system, entry.pid, "user")
+                    counted[inode] = counted.get(inode, 0) + entry.threads
+            self._threads_by_namespace[uid] = counted
+        return counted.get(namespace, 0) + counted.get(None, 0)
 
 
 _tables: weakref.WeakKeyDictionary[System, tuple[float, ProcessTable]] = weakref.WeakKeyDictionary()
@@ -110,16 +129,10 @@ def count_threads_of_uid(
             "Run as root (become: true) on the host itself, not in a container.",
         )
         return None
-    entries = [entry for entry in table.entries if entry.real_uid == uid]
     namespace = try_read_namespace(system, pid, "user")
-    if namespace is not None and (kernel_version or (0, 0)) >= COUNTED_PER_USER_NAMESPACE_SINCE:
-        entries = [entry for entry in entries if _in_user_namespace(system, entry.pid, namespace)]
-    return sum(entry.threads for entry in entries)
-
-
-def _in_user_namespace(system: System, pid: int, namespace: int) -> bool:
-    """Whether a process is in that user namespace; one that can't be read is taken to be."""
-    return try_read_namespace(system, pid, "user") in (None, namespace)
+    if namespace is None or (kernel_version or (0, 0)) < COUNTED_PER_USER_NAMESPACE_SINCE:
+        return table.threads_of(uid)
+    return table.threads_in_user_namespace(system, uid, namespace)
 
 
 def _why_incomplete(system: System, table: ProcessTable) -> str | None:
