@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._mounts import read_mounts
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
+from ansible_collections.redisops.persistence.plugins.module_utils._systemd import unit_of_process
 
 LOG_FILES_LIMIT = 5000
 MANAGER_FILE_LIMIT_BYTES = 64 * 1024
@@ -172,14 +173,12 @@ def collect_container(system: System, pid: int, gaps: Gaps) -> dict[str, t.Any] 
     if named is not None and named == container_of_process(system, "self") and apart.root is not True:
         return None
     if named is None:
-        if apart.mounts is None:
-            if system.root == "/" and os.geteuid() != 0:
-                gaps.add(
-                    "whether the server runs in a container",
-                    "its namespaces can't be read and its control group names no container",
-                    "Run as root (become: true).",
-                )
-            return None
+        if apart.root is None and unit_of_process(system, pid).unit is None:
+            gaps.add(
+                "whether the server runs in a container",
+                "its root directory can't be compared and its control group names no container",
+                "Run as root (become: true).",
+            )
         # A root of its own: with an engine's mark, or with processes of its own. A chroot alone is neither.
         marker = runtime_by_marker(system, pid) if apart.root else None
         if marker is None and not (apart.root and apart.processes):

@@ -251,6 +251,8 @@ def describe(unit: str, properties: dict[str, str] | None, source: str) -> dict[
     for name, default in SANDBOX_DEFAULTS.items():
         value = normal_boolean(properties[name]) if name in properties else default
         sandbox[name] = clean_text(value[:SYSTEM_CALL_FILTER_LIMIT]) if known else None
+    if known:
+        sandbox["UMask"] = sandbox["UMask"].zfill(4)
     limits = {name: parse_limit(properties.get(name)) for name in LIMITS}
     if limits["MemoryMax"] in (None, UNLIMITED) and properties.get("MemoryLimit"):
         limits["MemoryMax"] = parse_limit(properties["MemoryLimit"])

@@ -134,4 +134,8 @@ def test_without_root_the_mount_tables_tell(tmp_path):
     assert collect_container(without_links(tmp_path / "a", f"0::/docker/{ID}\n", 27), 42, gaps) is None
     assert collect_container(without_links(tmp_path / "b", f"0::/docker/{ID}\n", 99), 42, gaps)["id"] == ID
     assert collect_container(without_links(tmp_path / "c", "0::/\n", 27), 42, gaps) is None
+    service = "0::/system.slice/redis.service\n"
+    assert collect_container(without_links(tmp_path / "d", service, 99), 42, gaps) is None
     assert gaps.entries() == []
+    assert collect_container(without_links(tmp_path / "e", "0::/\n", 99), 42, gaps) is None
+    assert [gap["what"] for gap in gaps.entries()] == ["whether the server runs in a container"]

@@ -215,6 +215,7 @@ Type=notify
 User=redis
 ProtectSystem=true
 ProtectHome=1
+UMask=007
 ReadWriteDirectories=-/var/lib/redis
 TimeoutStopSec=0
 LimitNOFILE=65535
@@ -232,6 +233,7 @@ def test_without_systemd_the_files_speak(tmp_path, running, rc):
     assert found["sandbox"]["ProtectSystem"] == "yes"
     assert found["sandbox"]["ProtectHome"] == "yes"
     assert found["sandbox"]["PrivateTmp"] == "no"
+    assert found["sandbox"]["UMask"] == "0007"
     assert found["sandbox"]["ReadWritePaths"] == ["-/var/lib/redis"]
     assert found["timeout_stop_usec"] == "unlimited"
     assert found["limits"]["LimitNOFILE"] == 65535
