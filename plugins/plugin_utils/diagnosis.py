@@ -11,7 +11,7 @@ import posixpath
 import shlex
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.module_utils._attempts import join_attempts, streak
+from ansible_collections.redisops.persistence.plugins.module_utils._attempts import join_attempts, new_attempt, streak
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Attempt, Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import NO, UNKNOWN, YES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import choose_fixes
@@ -106,7 +106,7 @@ def _merge_observed(attempts: list[Attempt], observed: Attempt | None) -> list[A
             merged = {key: value for key, value in observed.items() if value is not None}
             merged.update({key: value for key, value in attempt.items() if value is not None})
             return attempts[:position] + [merged] + attempts[position + 1 :]
-    return [*attempts, dict(observed)]
+    return [*attempts, new_attempt(**observed)]
 
 
 def _attempts(instance: Mapping, host: Mapping, now: float) -> list[Attempt]:
@@ -287,7 +287,13 @@ class _Judge:
                 continue
             named[outcome.id] = self.cause(outcome.id, self.confidence_beside(outcome), False)
             (roots if is_root else ids).append(outcome.id)
-        return [named[outcome_id] for outcome_id in roots + ids]
+        absorbed = {
+            other
+            for outcome_id in roots + ids
+            if self.rules.outcomes[outcome_id].absorbs
+            for other in self.rules.outcomes[outcome_id].leads_to
+        }
+        return [named[outcome_id] for outcome_id in roots + ids if outcome_id not in absorbed]
 
     def confidence_beside(self, outcome: Outcome) -> str:
         """What only stands beside the verdict was not what failed: no attempt confirms it, except as the root."""

@@ -85,7 +85,7 @@ class Expression:
             raise ExpressionError(f"an expression must be a JMESPath string, not {source!r}")
         self.source = source
         try:
-            self._tree: t.Mapping[str, t.Any] = jmespath.compile(source).parsed
+            self._tree: t.Any = jmespath.compile(source).parsed
         except jmespath.exceptions.JMESPathError as error:
             reason = " ".join(str(error).split())
             raise ExpressionError(f"not a JMESPath expression: {source!r}: {reason}") from error
@@ -116,7 +116,7 @@ class Expression:
                 names.append(name)
         return names
 
-    def _value(self, node: t.Mapping[str, t.Any], context: Context) -> t.Any:
+    def _value(self, node: t.Any, context: Context) -> t.Any:
         try:
             return self._interpreter.visit(node, context)
         except (jmespath.exceptions.JMESPathError, TypeError):

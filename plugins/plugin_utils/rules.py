@@ -75,7 +75,7 @@ class Outcome:
     root_when: Expression | None
     seen_when: Expression | None
     continue_at: str | None
-    stands_beside: bool
+    absorbs: bool
     forecast: str
     missing_remedy: str | None
 
@@ -362,7 +362,7 @@ def _read_outcome(data: RuleData) -> Outcome:
         root_when=reader.expression("root_when"),
         seen_when=reader.expression("seen_when"),
         continue_at=reader.text("continue_at", required=False) or None,
-        stands_beside=reader.flag("stands_beside", True),
+        absorbs=reader.flag("absorbs", False),
         forecast=reader.choice("forecast", ("required", "if_known", "never"), "never"),
         missing_remedy=reader.text("missing_remedy", required=False) or None,
     )
@@ -432,9 +432,9 @@ def _check_leads(nodes: t.Mapping[str, Node], outcomes: t.Mapping[str, Outcome])
                         f"node '{node.id}'", f"'{answer}' leads to '{lead}', which is neither a node nor an outcome"
                     )
                 continue
-            for outcome in lead:
-                if outcome not in outcomes:
-                    raise RuleError(f"node '{node.id}'", f"'{answer}' lists '{outcome}', which is not an outcome")
+            for listed in lead:
+                if listed not in outcomes:
+                    raise RuleError(f"node '{node.id}'", f"'{answer}' lists '{listed}', which is not an outcome")
     for outcome in outcomes.values():
         if outcome.continue_at is not None and outcome.continue_at not in nodes:
             raise RuleError(f"outcome '{outcome.id}'", f"'continue_at' is '{outcome.continue_at}', which is not a node")

@@ -10,7 +10,7 @@ A signal is computed before the tree is asked, because JMESPath has no arithmeti
 
 from __future__ import annotations
 
-# The parts of the context (see docs/evidence.md; ``dir`` is data_directory, ``log`` redis_log, ``kernel`` host.kernel_log).
+# The parts of the context (docs/evidence.md): ``dir`` is data_directory, ``log`` redis_log, ``kernel`` host.kernel_log.
 CONTEXT_NAMES = frozenset(
     (
         "redis", "info", "config", "process", "host", "cgroups", "dir", "systemd", "container", "log", "kernel",
@@ -30,7 +30,7 @@ SIGNALS: dict[str, str] = {
     "seconds_since_last_save": "age of the last successful save, or of the start",
     "last_save_is_start": "true or false: nothing has been saved since the server started",
     "retry_delay_seconds": "how long the server waits after a failure before it tries again",
-    "expected_save_interval_seconds": "after how long the changes that wait meet a save point; null when no point has enough changes",
+    "expected_save_interval_seconds": "after how long the changes that wait meet a save point; null: too few for any",
     "save_overdue_times": "seconds_since_last_save in units of the expected interval",
     "measured_save_interval_seconds": "how often the save points start a save at the measured rate of changes",
     "save_duration_share": "duration of the last save in units of the measured interval",
@@ -49,8 +49,8 @@ SIGNALS: dict[str, str] = {
     "current_save_seconds": "how long the running save has taken",
     "current_save_times_last": "the same in units of the save before",
     "current_save_progress_percent": "how far it has come",
-    "other_child_running": "true or false: an AOF rewrite, a module's fork or a slot migration keeps saves waiting",
-    "predecessor_killed_for_memory": "true or false: the kernel killed this server's predecessor just before this one started",
+    "other_child_running": "true or false: an AOF rewrite or a module keeps saves waiting",
+    "predecessor_killed_for_memory": "true or false: the kernel killed the server that ran before this one",
     "predecessor_pid": "its pid",
     "predecessor_killed_unix": "when",
     "predecessor_was_saving": "true or false: a save was running then",
@@ -65,7 +65,7 @@ SIGNALS: dict[str, str] = {
     "largest_mapping_over_memory": "true or false: it is larger than RAM and swap",
     "heuristic_refuses": "true or false: mode 0 would refuse the fork",
     "resident_bytes": "resident memory of the server",
-    "memory_limiting_cgroup": "{path, limit_bytes, usage_bytes, headroom_bytes, ..} of the control group with the least room",
+    "memory_limiting_cgroup": "{path, limit_bytes, usage_bytes, headroom_bytes, ..} of the group with the least room",
     "cgroup_limits_memory": "true or false: some control group limits memory",
     "cgroup_memory_headroom_bytes": "room below the tightest limit, page cache counted as room",
     "cgroup_at_memory_limit": "true or false",
@@ -84,7 +84,7 @@ SIGNALS: dict[str, str] = {
     "nproc_limit": "RLIMIT_NPROC of the process",
     "nproc_headroom": "threads that the user may still start",
     "nproc_exhausted": "true or false",
-    "pids_limiting_cgroup": "{path, limit, current, headroom, max_event_count} of the control group with the fewest processes left",
+    "pids_limiting_cgroup": "{path, limit, current, headroom, max_event_count} of the group with the fewest left",
     "pids_cgroup_limited": "true or false: some control group limits processes",
     "pids_headroom": "processes left in it",
     "pids_exhausted": "true or false: no process is left there or on the host",

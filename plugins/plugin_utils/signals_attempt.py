@@ -15,6 +15,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_saves
     find_killed_predecessor,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
+    Mapping,
     entries,
     flag,
     integer,
@@ -85,7 +86,7 @@ def _storage_errors(case: Case) -> list[t.Mapping[str, t.Any]]:
     ]
 
 
-def _memory_kill(case: Case) -> t.Mapping[str, t.Any] | None:
+def _memory_kill(case: Case) -> Mapping | None:
     """The newest kill for memory of this server, of its predecessors or of one of their children.
 
     Joined by pid: the writers of the log, the children of its attempts, and the pids in the names of temp files. A
@@ -100,9 +101,10 @@ def _memory_kill(case: Case) -> t.Mapping[str, t.Any] | None:
         if entry.get("kind") == "rdb_child" and entry.get("holder") == "none"
     }
     pids.discard(None)
-    killed = find_killed_predecessor(case)
+    killed: Mapping | None = find_killed_predecessor(case)
+    event: Mapping
     for event in reversed(_kernel_events(case, "oom_kill")):
-        if event is killed or (event.get("pid") in pids and event.get("command") in SERVER_COMMANDS):
+        if event is killed or (integer(event, "pid") in pids and event.get("command") in SERVER_COMMANDS):
             return event
     return killed
 

@@ -190,7 +190,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
     counts = [integer(entry, "oom_kill_count") for entry in entries(case.cgroups, "memory")[:1]]
 
     def short(room: float | None, killed_here: bool) -> bool | None:
-        """Is there too little room for the copies of the next save? A kill proves it while the worst case doesn't fit."""
+        """Is there too little room for the next save's copies? A kill proves it while the worst case doesn't fit."""
         if room is None:
             return None
         if resident is not None and resident <= room:
@@ -237,7 +237,7 @@ def _at_limit(group: Mapping | None) -> bool | None:
     if usage is None or headroom is None:
         return None
     # Room that only the page cache holds is room.
-    return headroom <= (1 - AT_LIMIT_SHARE) * group["limit_bytes"]
+    return bool(headroom <= (1 - AT_LIMIT_SHARE) * group["limit_bytes"])
 
 
 def nproc_applies(process: Mapping) -> bool | None:

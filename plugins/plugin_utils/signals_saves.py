@@ -43,7 +43,7 @@ SavePoint = dict[str, int]
 
 
 def parse_save_points(value: str | None) -> list[SavePoint] | None:
-    """``3600 1 300 100`` -> [{seconds, changes}, ..]; an empty text (or ``""``) is no save point; null if unreadable."""
+    """``3600 1 300 100`` -> [{seconds, changes}, ..]; an empty text (or ``""``) means none; null if unreadable."""
     if value is None:
         return None
     words = value.replace('"', " ").split()
@@ -161,7 +161,7 @@ def _running_save(case: Case) -> dict[str, t.Any]:
         "save_child_state": state[:1].upper() if state else None,
         "save_child_missing": all_of(in_progress, not children) if "children" in case.process else None,
         "current_save_seconds": current if in_progress else None,
-        "current_save_times_last": None if current is None or last is None or last < 0 else round(current / max(last, 1), 1),
+        "current_save_times_last": ratio(current, None if last is None or last < 0 else max(last, 1)),
         "current_save_progress_percent": None if not total or done is None else round(100 * done / total, 1),
         "other_child_running": any_of(
             flag(case.info, "aof_rewrite_in_progress"), flag(case.info, "module_fork_in_progress") or False,
@@ -328,6 +328,7 @@ def save_signals(case: Case) -> dict[str, t.Any]:
     expected = _expected_interval(points, changes)
     errorstats = dig(case.redis, "errorstats")
     since_6_2 = behaves_at_least(case.redis, (6, 2, 0))
+    counted = bool(since_6_2) and isinstance(errorstats, t.Mapping)
     killed = find_killed_predecessor(case)
     fork_usec = number(case.info, "latest_fork_usec")
     resident = number(case.process, "resident_bytes") or number(case.info, "used_memory_rss")
@@ -348,7 +349,7 @@ def save_signals(case: Case) -> dict[str, t.Any]:
         "measured_save_interval_seconds": None if measured is None else round(measured, 1),
         "save_duration_share": None if duration is None or duration < 0 else ratio(duration, measured),
         "writes_blocked": writes_blocked(case, points),
-        "misconf_count": integer(errorstats, "MISCONF") or 0 if since_6_2 and isinstance(errorstats, t.Mapping) else None,
+        "misconf_count": (integer(errorstats, "MISCONF") or 0) if counted else None,
         "fork_failed_by_counters": fork_failed_by_counters(case),
         "fork_usec_per_gigabyte": None if not resident or fork_usec is None else int(fork_usec / (resident / 1024**3)),
         "drifted_parameters": _drifted_parameters(case),

@@ -41,8 +41,8 @@ ESTIMATE_MARGIN = 1.1
 FRESH_FAILURE_SECONDS = 120
 # A disk with less than a block left is full whatever the dump's size.
 BLOCK_BYTES = 4096
-# Read-only, yet only for this process: a private mount namespace (systemd's sandbox, a container).
 NO_SPACE = "ENOSPC"
+SIGNAL_FILE_SIZE = 25
 
 
 def _estimate(case: Case) -> dict[str, int | None]:
@@ -80,8 +80,17 @@ def _failed_fresh(case: Case, errno: str) -> bool:
     attempt = case.attempt
     if attempt is None or attempt.get("errno") != errno:
         return False
+    return _is_fresh(case, attempt)
+
+
+def _is_fresh(case: Case, attempt: Mapping) -> bool:
     ended = number(attempt, "ended_unix") or number(attempt, "started_unix")
     return ended is not None and case.now - ended <= FRESH_FAILURE_SECONDS
+
+
+def _signalled_fresh(case: Case, signal: int) -> bool:
+    attempt = case.attempt
+    return attempt is not None and attempt.get("signal") == signal and _is_fresh(case, attempt)
 
 
 def disk_short(case: Case, usable: float | None, estimate: t.Mapping[str, int | None]) -> bool | None:
@@ -136,7 +145,7 @@ def _space(case: Case) -> dict[str, t.Any]:
         "orphans_fill_disk": None if not known else _orphans_fill(orphan_bytes, usable, guess, view, short),
         "orphans_hold_inodes": None if not known else bool(orphans) and exhausted is True,
         "file_size_limit_bytes": finite(file_limit),
-        "file_size_limited": _file_size_limited(file_limit, estimate),
+        "file_size_limited": _file_size_limited(case, file_limit, estimate),
     }
 
 
@@ -160,7 +169,7 @@ def _orphans_fill(
     return orphan_bytes * 2 >= total - free
 
 
-def _file_size_limited(ceiling: float | None, estimate: t.Mapping[str, int | None]) -> bool | None:
+def _file_size_limited(case: Case, ceiling: float | None, estimate: t.Mapping[str, int | None]) -> bool | None:
     if ceiling is None:
         return None
     if ceiling == float("inf"):
@@ -170,7 +179,10 @@ def _file_size_limited(ceiling: float | None, estimate: t.Mapping[str, int | Non
         return ceiling < guess
     if most is not None and ceiling >= most:
         return False
-    return True if least is not None and ceiling < least else None
+    if least is not None and ceiling < least:
+        return True
+    reached = _failed_fresh(case, "EFBIG") or _signalled_fresh(case, SIGNAL_FILE_SIZE)
+    return True if most is not None and reached else None
 
 
 def _read_only(view: Mapping) -> bool | None:

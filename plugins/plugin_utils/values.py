@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""Take values out of an evidence document without trusting its shape: what isn't there, or is of another type, is null."""
+"""Take values out of an evidence document without trusting its shape.
+
+What isn't there, or is of another type, is null.
+"""
 
 from __future__ import annotations
 
