@@ -102,9 +102,9 @@ class _Child:
         self.first_seen = first_seen
         self.last_seen = first_seen
         self.spoke = False  # the child wrote why it failed
-        self.saved = False  # the child wrote that it is done
         self.aborted = False
         self.closed = False
+        self.saved_or_failed = False  # a line that only a save's child writes
 
     def add_line(self, event: Event) -> None:
         lines = self.attempt["lines"]
@@ -116,6 +116,7 @@ class _Child:
     def take_error(self, event: Event) -> None:
         """What a child (or the server in a foreground save) wrote about its failure; the first word counts."""
         self.add_line(event)
+        self.saved_or_failed = True
         if self.spoke:
             return
         self.spoke = True
@@ -303,7 +304,8 @@ class Join:
             return
         child = self._open_by_child.get(pid) if pid is not None else None
         if child is None:
-            if kind in CHILD_DEATHS or kind == "copy_on_write":
+            # Any child may crash; whether it was a save's, the parent's line says, which may come after the report.
+            if kind == "copy_on_write" or (kind in CHILD_DEATHS and event["role"] != "C"):
                 return
             child = self._new(event, child_pid=pid)
         if kind in CHILD_STAGES:
@@ -312,7 +314,7 @@ class Join:
             child.take_death(event)
         else:
             child.add_line(event)
-            child.saved = child.saved or kind == "child_saved"
+            child.saved_or_failed = child.saved_or_failed or kind == "child_saved"
 
     def _foreground(self, event: Event) -> None:
         """SAVE, SHUTDOWN and FLUSHALL save in the server itself: a success sets the flag, a failure leaves it."""
@@ -366,7 +368,7 @@ class Join:
                     self._child_line(event)
             elif kind in CHILD_DEATHS and not self._by_server(event) or kind == "copy_on_write":
                 self._child_line(event)
-        return self._children
+        return [child for child in self._children if child.attempt["server_pid"] is not None or child.saved_or_failed]
 
 
 def _newest_server(events: list[Event]) -> int | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.module_utils._journal import read_journal
+from ansible_collections.redisops.persistence.plugins.module_utils._journal import JournalReading, read_journal
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_lines import (
     Event,
     RedisLogParser,
@@ -206,10 +206,21 @@ class Search:
         reason: str | None = "neither the unit nor the process is known"
         for way in self._journal_matches() if matches is None else matches:
             answer = read_journal(self.system, way, JOURNAL_ENTRIES)
+            if answer.entries and way == [f"_PID={self.pid}"]:
+                way, answer = self._whole_stream(way, answer)
             if answer.entries:
                 return Found("journal", " ".join(way), self._parse_journal(answer.entries), None, True)
             reason = answer.reason
         return Found("none", None, None, f"the journal: {reason}", True)
+
+    def _whole_stream(self, way: list[str], answer: JournalReading) -> tuple[list[str], JournalReading]:
+        """Everything that came by the process's standard output: a child's lines carry the child's own ``_PID``."""
+        stream = answer.entries[-1].get("_STREAM_ID")
+        if not isinstance(stream, str) or not stream.isalnum():
+            return way, answer
+        wider = [f"_STREAM_ID={stream}"]
+        found = read_journal(self.system, wider, JOURNAL_ENTRIES)
+        return (wider, found) if found.entries else (way, answer)
 
     def _parse_journal(self, entries: list[dict[str, t.Any]]) -> TailReading:
         parser = self.new_parser()

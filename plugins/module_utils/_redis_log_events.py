@@ -246,7 +246,7 @@ _RULES: tuple[tuple[str, str, str, t.Callable[[t.Match[str]], Fields]], ...] = (
     # --- crashes
     (
         "",
-        r"(?:Redis|Valkey|KeyDB) \S{1,40} crashed by signal: (?P<signal>\d{1,3})(?:, .{0,100})?",
+        r"(?i:redis|valkey|keydb) \S{1,40} crashed by signal: (?P<signal>\d{1,3})(?:, .{0,100})?",
         "crashed",
         _number("signal"),
     ),
@@ -254,7 +254,7 @@ _RULES: tuple[tuple[str, str, str, t.Callable[[t.Match[str]], Fields]], ...] = (
     ("===", r"=== (?:RECURSIVE )?ASSERTION FAILED ===", "assertion", _nothing),
     ("Guru", r"Guru Meditation: (?P<reason>.*) #\S{1,200}:\d{1,9}", "panic", _panic),
     # --- life of the server
-    ("oO0OoO0OoO0Oo", r"oO0OoO0OoO0Oo (?:Redis|Valkey|KeyDB) is starting oO0OoO0OoO0Oo", "server_started", _nothing),
+    ("oO0OoO0OoO0Oo", r"oO0OoO0OoO0Oo (?i:redis|valkey|keydb) is starting oO0OoO0OoO0Oo", "server_started", _nothing),
     ("Server", r"Server initialized", "server_started", _nothing),
     ("Server", r"Server started, Redis version .{1,100}", "server_started", _nothing),  # 3.x
     ("Ready", r"Ready to accept connections.{0,60}", "server_ready", _nothing),
@@ -262,7 +262,7 @@ _RULES: tuple[tuple[str, str, str, t.Callable[[t.Match[str]], Fields]], ...] = (
     ("Received", r"Received SIG(?:TERM|INT) scheduling shutdown\.\.\.", "server_stopping", _nothing),
     ("Received", r"Received shutdown signal during loading, .{1,60}", "server_stopping", _nothing),
     ("User", r"User requested shutdown\.\.\..*", "server_stopping", _nothing),
-    ("", r"(?:Redis|Valkey|KeyDB|Sentinel) is now ready to exit, bye bye\.\.\.", "server_stopped", _nothing),
+    ("", r"(?i:redis|valkey|keydb|sentinel) is now ready to exit, bye bye\.\.\.", "server_stopped", _nothing),
     (
         "Errors",
         r"Errors trying to shut down the server\. Check the logs for more information\.",
@@ -324,7 +324,7 @@ def _by_first_word() -> dict[str, list[Rule]]:
 
 _TABLE = _by_first_word()
 # The first words (or their first letters) of the rules without a word of their own.
-_ANY_WORD = re.compile(r"(?:\d{1,10} changes|Redis |Valkey |KeyDB |Sentinel |WARNING|overcommit|Memory|[Yy]ou |wait)")
+_ANY_WORD = re.compile(r"(?:\d{1,10} changes|(?i:redis|valkey|keydb|sentinel) |WARNING|overcommit|Memory|[Yy]ou |wait)")
 
 # Something that every event's line holds: only such lines of a log are looked at. The number of lines after it that
 # belong to it: a crash's stack, the rest of a name that holds a newline.

@@ -103,11 +103,13 @@ def split_prefix(line: str) -> Line | None:
         match = _LEGACY.match(line)
         if match:
             return Line(int(match["pid"]), match["role"], match["time"], match["message"], "legacy", True, line)
+        cut = _CUT_HANDLER.match(line)
+        if cut:
+            return split_prefix(line[cut.end() :])
         match = _HANDLER.match(line)
         if match:
             return Line(int(match["pid"]), None, float(match["time"]), match["message"], "legacy", True, line)
-        cut = _CUT_HANDLER.match(line)
-        return split_prefix(line[cut.end() :]) if cut else None
+        return None
     if first == "p":
         match = _LOGFMT.match(line)
         if match:
