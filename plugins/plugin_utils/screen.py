@@ -23,6 +23,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
     duration,
     plain,
     shorten,
+    shorten_middle,
     size,
     wrap,
     wrap_command,
@@ -34,7 +35,7 @@ _PROBE_LINES = 20
 _LABEL_WIDTH = 13
 _MARGIN = "  "
 _INDENT = _MARGIN + " " * _LABEL_WIDTH
-_TWO_LINES = 2 * (WIDTH - len(_INDENT)) - 20
+_THREE_LINES = 3 * (WIDTH - len(_INDENT)) - 30
 
 _FOUR_LINES = 4 * (WIDTH - len(_INDENT)) - 40
 
@@ -47,34 +48,36 @@ class Caps(t.NamedTuple):
     fixes: int
     commands: int
     risks: int
+    risk_commands: int
     unknowns: int
 
 
 # From generous to tight: the first that fits into LINE_LIMIT is taken.
 _CAPS = (
-    Caps(causes=3, evidence=8, fixes=6, commands=6, risks=6, unknowns=4),
-    Caps(causes=2, evidence=6, fixes=4, commands=4, risks=4, unknowns=3),
-    Caps(causes=2, evidence=4, fixes=3, commands=3, risks=3, unknowns=2),
-    Caps(causes=1, evidence=3, fixes=2, commands=2, risks=2, unknowns=1),
-    Caps(causes=1, evidence=2, fixes=1, commands=2, risks=1, unknowns=1),
+    Caps(causes=3, evidence=8, fixes=6, commands=6, risks=6, risk_commands=3, unknowns=4),
+    Caps(causes=3, evidence=6, fixes=5, commands=4, risks=6, risk_commands=1, unknowns=4),
+    Caps(causes=2, evidence=6, fixes=4, commands=4, risks=5, risk_commands=0, unknowns=3),
+    Caps(causes=2, evidence=4, fixes=3, commands=3, risks=3, risk_commands=0, unknowns=2),
+    Caps(causes=1, evidence=3, fixes=2, commands=2, risks=2, risk_commands=0, unknowns=1),
+    Caps(causes=1, evidence=2, fixes=1, commands=2, risks=1, risk_commands=0, unknowns=1),
 )
 
 # Said where a document carries no title of its own for its state.
 _STATES = {
-    "healthy": "saves work",
-    "idle": "no save is due: too few changes for a save point",
-    "saves_disabled": "snapshots are switched off",
-    "save_in_progress": "a save is running: the status is that of the one before",
-    "save_delayed_by_aof_rewrite": "a save waits for the rewrite of the append-only file",
-    "save_stuck": "a save is running that does not get on",
-    "restarted_by_oom": "the server was killed for memory while it saved, and restarted",
-    "hidden_directory": "it saves into a directory that a mount has covered",
-    "unreachable": "the server does not answer",
-    "auth_required": "the server wants a password",
-    "loading": "the server is loading its data",
-    "not_permitted": "this user may not look",
-    "unsupported": "this kind of server is not supported",
-    "failing": "the last save failed",
+    "healthy": "Saves work",
+    "idle": "No save is due: too few changes for a save point",
+    "saves_disabled": "Snapshots are switched off",
+    "save_in_progress": "A save is running: the status is that of the one before",
+    "save_delayed_by_aof_rewrite": "A save waits for the rewrite of the append-only file",
+    "save_stuck": "A save is running that does not get on",
+    "restarted_by_oom": "The server was killed for memory while it saved, and restarted",
+    "hidden_directory": "It saves into a directory that a mount has covered",
+    "unreachable": "The server does not answer",
+    "auth_required": "The server wants a password",
+    "loading": "The server is loading its data",
+    "not_permitted": "This user may not look",
+    "unsupported": "This kind of server is not supported",
+    "failing": "The last save failed",
 }
 _CONFIDENCE = {
     "confirmed": "confirmed - a log line, a kernel record or an observed failure says so",
@@ -177,7 +180,7 @@ def _full(diagnosis: Document, caps: Caps) -> list[str]:
     lines.extend(_labelled("Writes", _writes(diagnosis)))
     lines.extend(_labelled("At risk", _exposure(diagnosis)))
     lines.extend(_labelled("Tries again", _recovery(diagnosis)))
-    lines.extend(_labelled("Next save", _sentence(_forecast(diagnosis), end="")))
+    lines.extend(_labelled("Next save", _forecast(diagnosis)))
     lines.extend(_labelled("Place", _place(diagnosis)))
     lines.extend(_other_causes(diagnosis, caps))
     for group in (
@@ -204,9 +207,8 @@ def _cut_note(total: int, shown: int) -> list[str]:
     return [f"{_INDENT}… and {total - shown} more: report.json has them"] if total > shown else []
 
 
-def _sentence(text: str, end: str = ".") -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else text + end
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _title(diagnosis: Document) -> str:
@@ -250,15 +252,18 @@ def _exposure(diagnosis: Document) -> str:
     since = (
         "the time of the last good save is unknown" if seconds is None else f"last good save {duration(seconds)} ago"
     )
+    if changes == 0:
+        return "nothing - no change since the last good save" + (f", {duration(seconds)} ago" if seconds else "")
     return f"{count(changes, 'change')} not on disk in a snapshot; {since}"
 
 
 def _recovery(diagnosis: Document) -> str:
     recovery = diagnosis.get("recovery") or {}
-    if not recovery or "will_retry" not in recovery:
-        return ""
+    will_retry = recovery.get("will_retry")
+    if will_retry is None and diagnosis.get("state") != "failing":
+        return ""  # nothing has failed that could be tried again
     answers: dict[bool | None, str] = {True: "yes, by itself", False: "NO, it needs a BGSAVE"}
-    answer = answers.get(recovery.get("will_retry"), "unknown")
+    answer = answers.get(will_retry, "unknown")
     reason = plain(recovery.get("reason"))
     return f"{answer} - {reason}" if reason else answer
 
@@ -298,40 +303,32 @@ def _other_causes(diagnosis: Document, caps: Caps) -> list[str]:
 
 
 def _path(diagnosis: Document) -> str:
-    """The way through the tree: what was answered with yes or unknown; a run of no is one word."""
+    """The way through the tree: what was answered with yes or unknown, and the last node; a run of no is one word."""
+    path = [(plain(step.get("node")), str(step.get("answer"))) for step in diagnosis.get("path") or []]
     steps: list[str] = []
     refusals: list[str] = []
-    for step in diagnosis.get("path") or []:
-        node, answer = plain(step.get("node")), str(step.get("answer"))
-        if answer == "no":
+    for position, (node, answer) in enumerate(path, start=1):
+        if answer == "no" and position < len(path):
             refusals.append(node)
             continue
-        _add_refusals(steps, refusals)
+        steps.extend(f"{name} no" for name in refusals) if len(refusals) <= 2 else steps.append(f"{len(refusals)} x no")
         refusals = []
         steps.append(f"{node} {answer}")
-    _add_refusals(steps, refusals)
     return " > ".join(steps)
-
-
-def _add_refusals(steps: list[str], refusals: t.Sequence[str]) -> None:
-    if len(refusals) <= 2:
-        steps.extend(f"{node} no" for node in refusals)
-    else:
-        steps.append(f"{len(refusals)} x no")
 
 
 def _evidence(cause: Document, caps: Caps) -> list[str]:
     entries = list(cause.get("evidence") or [])
     lines: list[str] = []
     for entry in entries[: caps.evidence]:
-        lines.extend(_labelled("" if lines else "Evidence", shorten(_evidence_text(entry), _TWO_LINES)))
+        lines.extend(_labelled("" if lines else "Evidence", shorten_middle(_evidence_text(entry), _THREE_LINES)))
     return lines + _cut_note(len(entries), min(len(entries), caps.evidence))
 
 
 def _evidence_text(entry: object) -> str:
     if not isinstance(entry, t.Mapping):
         return plain(entry)
-    name = plain(entry.get("name"))
+    name = plain(entry.get("name")) if entry.get("name") != "line" else ""
     text = f"{name} = {_value(name, entry.get('value'))}" if name else _value(name, entry.get("value"))
     if entry.get("expected") is not None:
         text += f", should be {_value(name, entry['expected'])}"
@@ -357,17 +354,28 @@ def _value(name: str, value: object) -> str:
 
 
 def _fixes(diagnosis: Document, caps: Caps) -> list[str]:
-    fixes = list(diagnosis.get("fixes") or [])
+    """What helps against the verdict. What only lowers a risk is told with the risk."""
+    risk_ids = {risk.get("id") for risk in diagnosis.get("risks") or []}
+    fixes = [fix for fix in diagnosis.get("fixes") or [] if not fix.get("for") or set(fix["for"]) - risk_ids]
     lines: list[str] = []
     for fix in fixes[: caps.fixes]:
-        decision = _DECISIONS.get(str(fix.get("decision")), plain(fix.get("decision")))
-        reason = f" - {plain(fix['reason'])}" if fix.get("reason") else ""
-        lines.extend(_labelled("" if lines else "What to do", f"{plain(fix.get('id'))} ({decision}){reason}"))
-        commands = list(fix.get("commands") or [])
-        for command in commands[: caps.commands]:
-            lines.extend(wrap_command(plain(command), _INDENT + "  $ ", _INDENT + "      "))
-        lines.extend(_cut_note(len(commands), min(len(commands), caps.commands)))
+        lines.extend(_labelled("" if lines else "What to do", _fix_text(fix)))
+        lines.extend(_commands(fix, caps.commands))
     return lines + _cut_note(len(fixes), min(len(fixes), caps.fixes))
+
+
+def _fix_text(fix: Document) -> str:
+    decision = _DECISIONS.get(str(fix.get("decision")), plain(fix.get("decision")))
+    name = decision if fix.get("id") == "manual" else f"{plain(fix.get('id'))} ({decision})"
+    return f"{name} - {plain(fix['reason'])}" if fix.get("reason") else name
+
+
+def _commands(fix: Document, limit: int) -> list[str]:
+    commands = list(fix.get("commands") or [])
+    lines: list[str] = []
+    for command in commands[:limit]:
+        lines.extend(wrap_command(plain(command), _INDENT + "  $ ", _INDENT + "      "))
+    return lines + (_cut_note(len(commands), min(len(commands), limit)) if limit else [])
 
 
 def _sorted_risks(diagnosis: Document) -> list[Document]:
@@ -381,6 +389,9 @@ def _risks(diagnosis: Document, caps: Caps) -> list[str]:
     for risk in risks[: caps.risks]:
         text = f"{plain(risk.get('severity')):<7} {_sentence(plain(risk.get('title')))}  [{plain(risk.get('id'))}]"
         lines.extend(_labelled("" if lines else "Risks", text))
+        for fix in diagnosis.get("fixes") or []:
+            if risk.get("id") in (fix.get("for") or [])[:1]:
+                lines.extend(_commands(fix, caps.risk_commands))
     return lines + _cut_note(len(risks), min(len(risks), caps.risks))
 
 

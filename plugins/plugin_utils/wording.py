@@ -42,6 +42,11 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(limit - 1, 0)].rstrip() + "…"
 
 
+def shorten_middle(text: str, limit: int, tail: int = 60) -> str:
+    """At most ``limit`` characters, with the last ``tail`` kept: an error message ends with its reason."""
+    return text if len(text) <= limit else text[: limit - tail - 3].rstrip() + " … " + text[-tail:].lstrip()
+
+
 def duration(seconds: object) -> str:
     """``3 h 12 min`` from seconds; ``unknown time`` where the number is missing."""
     number = as_number(seconds)

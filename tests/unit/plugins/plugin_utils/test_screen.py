@@ -111,14 +111,14 @@ def test_the_worst_risk_comes_first():
         ({"recovery": {"will_retry": True, "reason": "a save point is met"}}, "yes, by itself - a save point is met"),
         ({"recovery": {"will_retry": None, "reason": None}}, "Tries again  unknown"),
         ({"exposure": {"changes_at_risk": 1, "seconds_since_last_save": None}}, "1 change not on disk"),
-        ({"forecast": {"answer": "unknown", "missing": ["free memory"]}}, "Unknown, for lack of free memory"),
-        ({"forecast": {"answer": "will_succeed"}}, "Should succeed"),
+        ({"forecast": {"answer": "unknown", "missing": ["free memory"]}}, "Next save    unknown, for lack of free memory"),
+        ({"forecast": {"answer": "will_succeed"}}, "Next save    should succeed"),
         ({"cause": {**FAILING["cause"], "still_present": False}}, "THE LAST SAVE FAILED: The file system"),
         ({"cause": {**FAILING["cause"], "still_present": None}}, "unknown - it could not be checked now"),
         ({"cause": {**FAILING["cause"], "confidence": "possible"}}, "possible - it would explain this"),
         (
             {"causes": [FAILING["cause"], {"id": "x", "title": "another", "confidence": "probable"}]},
-            "Also         Another.  [x, probable]",
+            "Also         another.  [x, probable]",
         ),
         ({"state": "unreachable", "status": "unknown", "cause": None}, "The server does not answer."),
     ],
@@ -177,6 +177,30 @@ def test_a_long_command_can_still_be_pasted():
         first += 1
         pasted = pasted[:-1] + lines[first].lstrip()
     assert pasted == command
+
+
+def test_what_lowers_a_risk_alone_is_told_with_the_risk():
+    document = changed(
+        fixes=[
+            {**FAILING["fixes"][0], "for": ["disk_full"]},
+            {
+                "id": "overcommit",
+                "decision": "apply",
+                "reason": "lets forks through",
+                "commands": ["sysctl vm.overcommit_memory=1"],
+                "for": ["overcommit_not_1"],
+            },
+        ]
+    )
+    text = screen.render(document, "web-07")
+    assert "overcommit (safe to apply)" not in text
+    assert text.index("[overcommit_not_1]") < text.index("$ sysctl") < text.index("[thp_host_always]")
+
+
+def test_the_reason_at_the_end_of_a_long_line_survives():
+    line = "1:C 22 Nov 2026 # Error moving " + "x" * 300 + ": Is a directory"
+    document = changed(cause={**FAILING["cause"], "evidence": [{"source": "log", "name": "line", "value": line}]})
+    assert "Is a directory" in screen.render(document, "web-07")
 
 
 def test_an_empty_document_is_told_too():
