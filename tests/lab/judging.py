@@ -123,8 +123,11 @@ def cause_ids(document: Document) -> list[str]:
 
 def explain(document: Document) -> str:
     """A diagnosis in short, for the message of a failed test."""
-    kept = ("state", "status", "cause", "causes", "path", "fixes", "forecast", "unknowns")
-    return json.dumps({name: document.get(name) for name in kept}, indent=1, default=str)
+    kept = ("state", "status", "cause", "path", "unknowns")
+    short = {name: document.get(name) for name in kept}
+    short["causes"] = cause_ids(document)
+    short["fixes"] = {fix["id"]: fix["decision"] for fix in document["fixes"]}
+    return json.dumps(short, indent=1, default=str)
 
 
 def at_least(confidence: str, least: str) -> bool:
@@ -132,7 +135,8 @@ def at_least(confidence: str, least: str) -> bool:
 
 
 def offered_fixes(document: Document) -> set[str]:
-    return {fix["id"] for fix in document["fixes"]}
+    """What the diagnosis would do, or let the operator do; not what it refuses."""
+    return {fix["id"] for fix in document["fixes"] if fix["decision"] != "refuse"}
 
 
 # Recording

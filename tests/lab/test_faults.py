@@ -63,6 +63,8 @@ def check_verdict(fault: Fault, document: Document) -> None:
     if fault.still_present != "ANY":
         assert document["cause"]["still_present"] is fault.still_present, story
     assert set(fault.fixes) <= offered_fixes(document), story
+    if fault.verdict == "hijacked_dir":
+        assert "data_dir" not in offered_fixes(document), story
     assert document["path"], story
 
 
