@@ -8,6 +8,8 @@ The result is ``{changed, reachable, error, diagnoses, ..}``; the module of the 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
@@ -56,6 +58,18 @@ class NotExamined(Exception):
         super().__init__(self.error)
 
 
+@functools.lru_cache(maxsize=1)
+def shipped_rules() -> Rules:
+    """The rules as they are shipped, read and compiled once."""
+    return load_rules()
+
+
+# Ansible imports this file before it forks a worker for each host: what is read here is read once for the fleet.
+# A broken file is told when a task asks for the rules.
+with contextlib.suppress(RuleError):
+    shipped_rules()
+
+
 class ActionModule(ActionBase):
     """Gather on the target, judge on the control node."""
 
@@ -94,8 +108,9 @@ class ActionModule(ActionBase):
 
     def _rules(self, options: dict[str, t.Any]) -> Rules:
         """The shipped rules with the user's over them; a broken one is told before the host is asked anything."""
+        extra = (options["extra_nodes"], options["extra_outcomes"], options["extra_risks"])
         try:
-            return load_rules(options["extra_nodes"], options["extra_outcomes"], options["extra_risks"])
+            return load_rules(*extra) if any(extra) else shipped_rules()
         except RuleError as error:
             raise AnsibleActionFail(f"A rule of the failure tree is broken: {error}") from None
 
