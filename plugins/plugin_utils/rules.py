@@ -155,7 +155,7 @@ def read_rule_file(name: str) -> list[dict[str, t.Any]]:
     return _parse_rule_file(os.path.join(rules_directory(), name), name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parse_rule_file(path: str, name: str) -> list[dict[str, t.Any]]:
     """Parsed once in a process and in its forks: a fleet of thousands must not pay for it host by host."""
     try:
