@@ -131,7 +131,7 @@ def run_bgsave(
 def predict_bgsave(client: Client) -> dict[str, t.Any]:
     """What :func:`run_bgsave` would begin with; sends nothing but INFO. ``state`` is skipped or refused."""
     parsed = parse_info(str(client.command("INFO")))
-    result = _empty_result()
+    result = empty_result()
     result["status_before"] = parsed.fields.get("rdb_last_bgsave_status")
     result["last_save_before_unix"] = number(parsed, "rdb_last_save_time")
     if number(parsed, "loading") == 1:
@@ -144,7 +144,8 @@ def predict_bgsave(client: Client) -> dict[str, t.Any]:
 LOADING_MESSAGE = "The server is loading its dataset; it saves nothing before it has."
 
 
-def _empty_result() -> dict[str, t.Any]:
+def empty_result() -> dict[str, t.Any]:
+    """A save that was never started."""
     return {
         "state": "refused",
         "changed": False,
@@ -173,7 +174,7 @@ class _Save:
         self._options = options
         self._deadline = session.clock() + options.wait_timeout_seconds
         self._peak: int | None = None
-        self.result = _empty_result()
+        self.result = empty_result()
 
     def run(self) -> None:
         pause = FIRST_POLL_SECONDS

@@ -214,13 +214,16 @@ class RedisPyClient(Client):
     def open(cls, options: ConnectionOptions, library: t.Any) -> RedisPyClient:
         """Connect and authenticate. Raises :class:`RedisFailure`."""
         client = cls(options, library)
-        try:
-            client._connection = make_connection(options, library.connection)
-            client._connection.connect()
-        except (library.exceptions.RedisError, OSError, ValueError) as error:
-            raise client._connect_failure(error) from None
+        client._connect()
         client._authenticate()
         return client
+
+    def _connect(self) -> None:
+        try:
+            self._connection = make_connection(self.options, self._library.connection)
+            self._connection.connect()
+        except (self._library.exceptions.RedisError, OSError, ValueError) as error:
+            raise self._connect_failure(error) from None
 
     def _authenticate(self) -> None:
         options = self.options
@@ -234,6 +237,9 @@ class RedisPyClient(Client):
         except RedisFailure as failure:
             if any(text in failure.message for text in NO_PASSWORD_WANTED):
                 self.warnings.append("A password was given, but the server wants none.")
+                # redis-py hangs up after an error that it has a class of ConnectionError for.
+                self.close()
+                self._connect()
                 return
             self.close()
             if failure.kind == "NOAUTH":  # redis-py has one class for both; AUTH itself can only be answered WRONGPASS
@@ -427,7 +433,10 @@ def garbage_failure(client: Client, text: str) -> RedisFailure:
 
 def closed_failure(client: Client, text: str) -> RedisFailure:
     """The connection came about, and was closed without an answer."""
-    if not client.options.tls and not client.options.unix_socket and speaks_tls(client.options):
+    if client.options.tls:
+        hint = "" if client.options.client_cert_file else " It may want a client certificate."
+        return client.failure("tls_error", "tls_failed", f"The server ended the TLS connection ({text[:200]}).{hint}")
+    if not client.options.unix_socket and speaks_tls(client.options):
         return client.failure("tls_error", "tls_wanted", "The port speaks TLS: set tls.")
     return client.failure("not_redis", "closed", f"The connection was closed without an answer ({text[:200]}).")
 

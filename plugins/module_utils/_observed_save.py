@@ -1,0 +1,135 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""A background save watched from both sides: what the server answers, and what its log and the kernel's say of it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.module_utils._attempts import join_attempts
+from ansible_collections.redisops.persistence.plugins.module_utils._bgsave import (
+    SaveOptions,
+    empty_result,
+    observed_attempt,
+    predict_bgsave,
+    run_bgsave,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._client import (
+    Client,
+    ConnectionOptions,
+    RedisFailure,
+    connect,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, find_pid
+from ansible_collections.redisops.persistence.plugins.module_utils._evidence import (
+    Limits,
+    collect_instance_host,
+    settings_in_force,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._instances import resolve_targets
+from ansible_collections.redisops.persistence.plugins.module_utils._kernel_log import collect_kernel_log
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import collect_redis
+from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
+
+KERNEL_LOG_LEAD_SECONDS = 5
+
+
+def explain_save(
+    result: t.Mapping[str, t.Any],
+    pid: int | None,
+    redis: t.Mapping[str, t.Any] | None,
+    system: System,
+    gaps: Gaps,
+) -> dict[str, t.Any] | None:
+    """The ATTEMPT of a save that :func:`_bgsave.run_bgsave` watched, with what the logs add; None if none was started.
+
+    :param redis: the REDIS block of the evidence, whose settings say where the log is.
+    """
+    if result["started_unix"] is None:
+        return None
+    logged: list[dict[str, t.Any]] = []
+    if pid is not None:
+        settings = settings_in_force(redis, pid, system, Survey(system), gaps)
+        blocks = collect_instance_host(system, pid, settings, gaps, Limits())
+        if blocks["redis_log"] is not None:
+            kernel_log = collect_kernel_log(system, gaps, since_unix=result["started_unix"] - KERNEL_LOG_LEAD_SECONDS)
+            logged = join_attempts(
+                blocks["redis_log"], kernel_log, blocks["process"], blocks["cgroups"], system.clock()
+            )
+    return observed_attempt(result, logged)
+
+
+def observe_save(
+    options: ConnectionOptions,
+    pid: int | None,
+    redis: t.Mapping[str, t.Any],
+    system: System,
+    gaps: Gaps,
+    save_options: SaveOptions | None = None,
+) -> dict[str, t.Any] | None:
+    """Make one server save and return the ATTEMPT; None, with a gap, where no save was started."""
+    client: Client | None = None
+    try:
+        client = connect(options, system)
+        result = run_bgsave(
+            client, save_options or SaveOptions(), system.clock, reconnect=lambda: connect(options, system)
+        )
+    except RedisFailure as failure:
+        gaps.add("observed save", failure.message, "Reach the server first.")
+        return None
+    finally:
+        if client is not None:
+            client.close()
+    if result["started_unix"] is None:
+        gaps.add("observed save", str(result["message"]), "Try again when nothing stands in the way of a save.")
+    return explain_save(result, pid, redis, system, gaps)
+
+
+def save_one_server(parameters: t.Mapping[str, t.Any], system: System, check_mode: bool) -> dict[str, t.Any]:
+    """What the module ``redis_bgsave`` returns."""
+    gaps = Gaps()
+    # One server: the options name it, there is no search.
+    target = resolve_targets({**parameters, "instances": None, "discover": False}, system, gaps)[0]
+    options = target.options or ConnectionOptions()
+    save_options = SaveOptions(
+        float(parameters["wait_timeout_seconds"]),
+        float(parameters["poll_interval_seconds"]),
+        str(parameters["if_running"]),
+    )
+    before = collect_redis(options, system, gaps)
+    redis = before["redis"]
+    if redis is None:
+        # Nothing more is sent to a server that did not answer: it would cost its time-out again.
+        message = str((before["connection"]["error"] or {}).get("message"))
+        result = {**empty_result(), "message": f"The server can't be asked to save: {message}"}
+    else:
+        result = _save_or_predict(options, system, None if check_mode else save_options)
+    answer = {
+        "address": before["address"],
+        "connection": before["connection"],
+        "attempt": None,
+        **{name: value for name, value in result.items() if name not in ("stage", "aborted")},
+    }
+    if result["started_unix"] is not None:
+        pid = find_pid(system, options, redis)
+        answer["attempt"] = explain_save(result, pid, redis, system, gaps)
+    answer["gaps"] = gaps.entries()
+    return answer
+
+
+def _save_or_predict(options: ConnectionOptions, system: System, save_options: SaveOptions | None) -> dict[str, t.Any]:
+    """The result of the save, or without options to save with, of its prediction."""
+    client: Client | None = None
+    try:
+        client = connect(options, system)
+        if save_options is None:
+            return predict_bgsave(client)
+        return run_bgsave(client, save_options, system.clock, reconnect=lambda: connect(options, system))
+    except RedisFailure as failure:
+        return {**empty_result(), "message": f"The server can't be asked to save: {failure.message}"}
+    finally:
+        if client is not None:
+            client.close()

@@ -1,0 +1,365 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_bgsave
+short_description: Saves a Redis or Valkey server's dataset in the background and waits for the outcome
+version_added: 0.1.0
+description:
+  - Sends C(BGSAVE), waits until the child process has ended, and says whether the save succeeded and, if not, where and why it failed.
+  - Success means that the server's last save has a newer time than before. The status alone can hide a save that was stopped.
+  - Sent to a server with little free memory or disk, a save is load. M(redisops.persistence.redis_diagnosis_info) foretells whether it will succeed.
+author:
+  - The redisops.persistence contributors (@redisops)
+extends_documentation_fragment:
+  - redisops.persistence.attributes
+  - redisops.persistence.attributes.action_group
+  - redisops.persistence.redis
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Never sends C(BGSAVE). Predicts that a save would be started.
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details:
+      - Each run makes another save.
+options:
+  wait_timeout_seconds:
+    description:
+      - How long to wait in all, for another child process to end and for the save itself. The save goes on when this time is over.
+    type: float
+    default: 600
+  poll_interval_seconds:
+    description:
+      - How long to wait between two questions. The first questions follow each other faster.
+    type: float
+    default: 1
+  if_running:
+    description:
+      - What to do where a save or another child process of the server, such as an AOF rewrite, is running already.
+    type: str
+    default: wait
+    choices:
+      wait: Wait for its end, then start a save.
+      fail: Start none, and report RV(state=refused) for a save and RV(state=delayed) for another child.
+  fail_on_error:
+    description:
+      - Whether the task fails where RV(state) is neither V(succeeded) nor V(skipped). All return values are there either way.
+    type: bool
+    default: true
+seealso:
+  - module: redisops.persistence.redis_persistence_info
+  - module: redisops.persistence.redis_diagnosis_info
+"""
+
+EXAMPLES = r"""
+---
+- name: Save the server on the usual port
+  redisops.persistence.redis_bgsave:
+
+- name: Prove that saving works again, and say why where it does not
+  redisops.persistence.redis_bgsave:
+    unix_socket: /run/redis/redis.sock
+    wait_timeout_seconds: 3600
+    fail_on_error: false
+  register: save
+
+- name: Show the outcome
+  ansible.builtin.debug:
+    msg: "{{ save.state }} {{ save.attempt.stage | default('') }} {{ save.attempt.errno | default('') }}"
+"""
+
+RETURN = r"""
+address:
+  description: C(host:port), or C(unix:) and a path.
+  returned: always
+  type: str
+  sample: 127.0.0.1:6379
+connection:
+  description: How the server could be reached.
+  returned: always
+  type: dict
+  contains:
+    state:
+      description: As RV(redisops.persistence.redis_persistence_info#module:instances[].connection.state).
+      returned: always
+      type: str
+      sample: ok
+    client:
+      description: V(redis-py), V(redis-cli) or V(valkey-cli). V(null) where no connection came about.
+      returned: always
+      type: str
+      sample: redis-py
+    error:
+      description: What went wrong. V(null) where nothing did.
+      returned: always
+      type: dict
+      contains:
+        kind:
+          description: The code of the server's own error, or one word for what happened.
+          returned: always
+          type: str
+          sample: NOAUTH
+        message:
+          description: The text of the error. Passwords in it are masked.
+          returned: always
+          type: str
+          sample: NOAUTH Authentication required.
+    seconds:
+      description: How long the connection and the first questions took.
+      returned: always
+      type: float
+      sample: 0.012
+state:
+  description:
+    - V(succeeded).
+    - V(failed) - the child process could not be started, or did not write the dump, or was stopped, or the server went away.
+    - V(timeout) - the save is still running.
+    - V(delayed) - another child process was running all the time, and no save was started.
+    - V(refused) - the server can't be reached, is loading, is a replica without its master, or the user may not save.
+    - V(skipped) - check mode.
+  returned: always
+  type: str
+  sample: succeeded
+message:
+  description: RV(state) in words. V(null) where the save succeeded.
+  returned: always
+  type: str
+  sample: The server could not start the child process (fork failed).
+reply:
+  description: The server's answer to C(BGSAVE). A bare V(ERR) means that fork failed. V(null) where it was not sent.
+  returned: always
+  type: str
+  sample: Background saving started
+started_unix:
+  description: When C(BGSAVE) was sent, in seconds since the epoch. V(null) where no save was started.
+  returned: always
+  type: float
+  sample: 1760000000.25
+ended_unix:
+  description: When the end of the save was seen. V(null) where it was not.
+  returned: always
+  type: float
+  sample: 1760000004.5
+duration_seconds:
+  description: Seconds from C(BGSAVE) to its end, or to the end of the wait.
+  returned: always
+  type: float
+  sample: 4.25
+status_before:
+  description: C(rdb_last_bgsave_status) before.
+  returned: always
+  type: str
+  sample: err
+status_after:
+  description: C(rdb_last_bgsave_status) after.
+  returned: always
+  type: str
+  sample: ok
+last_save_before_unix:
+  description: C(rdb_last_save_time) before.
+  returned: always
+  type: int
+  sample: 1759990000
+last_save_after_unix:
+  description: C(rdb_last_save_time) after.
+  returned: always
+  type: int
+  sample: 1760000004
+last_save_advanced:
+  description: Whether C(rdb_last_save_time) is later than it was.
+  returned: always
+  type: bool
+  sample: true
+peak_copy_on_write_bytes:
+  description:
+    - The most memory that was seen copied for the save. Seen by asking from time to time while it ran (Redis 6.2 or newer), and at the end of a save that succeeded.
+  returned: always
+  type: int
+  sample: 4194304
+progress:
+  description: How far the save was where RV(state=timeout) (Redis 6.2 or newer). V(null) otherwise.
+  returned: always
+  type: dict
+  contains:
+    keys_processed:
+      description: Keys written.
+      returned: always
+      type: int
+      sample: 50000
+    keys_total:
+      description: Keys to write.
+      returned: always
+      type: int
+      sample: 100000
+    percent:
+      description: The share that is written. V(null) where there are no keys.
+      returned: always
+      type: float
+      sample: 50.0
+attempt:
+  description: The save as an attempt, with what the server's log and the kernel's log say about it. V(null) where no save was started.
+  returned: always
+  type: dict
+  contains:
+    child_pid:
+      description: The child process in the server's pid namespace.
+      returned: always
+      type: int
+      sample: 4711
+    host_pid:
+      description: The child process on the host.
+      returned: always
+      type: int
+      sample: 4711
+    target:
+      description: V(disk).
+      returned: always
+      type: str
+      sample: disk
+    trigger:
+      description: V(command).
+      returned: always
+      type: str
+      sample: command
+    started_unix:
+      description: When C(BGSAVE) was sent.
+      returned: always
+      type: float
+      sample: 1760000000.25
+    ended_unix:
+      description: When the end was seen.
+      returned: always
+      type: float
+      sample: 1760000004.5
+    outcome:
+      description: V(succeeded), V(failed), V(aborted), V(running) or V(unknown).
+      returned: always
+      type: str
+      sample: failed
+    stage:
+      description: Where it ended, one of V(fork), V(open), V(write), V(dir_fsync), V(rename), V(child), V(done). V(null) where that is unknown.
+      returned: always
+      type: str
+      sample: open
+    errno:
+      description: The name of the error.
+      returned: always
+      type: str
+      sample: EACCES
+    errno_text:
+      description: The error as the log has it.
+      returned: always
+      type: str
+      sample: Permission denied
+    operation:
+      description: The operation that failed while writing.
+      returned: always
+      type: str
+      sample: fsync
+    signal:
+      description: The signal that ended the child process.
+      returned: always
+      type: int
+      sample: 9
+    file:
+      description: The file that could not be opened or renamed.
+      returned: always
+      type: str
+      sample: temp-4711.rdb
+    directory:
+      description: The directory of that file as the server sees it.
+      returned: always
+      type: str
+      sample: /var/lib/redis
+    killer:
+      description: Who killed the child process, and what proves it.
+      returned: always
+      type: dict
+      sample:
+        kind: oom_cgroup
+    kernel_events:
+      description: What the kernel logged about the child process.
+      returned: always
+      type: list
+      elements: dict
+      sample: []
+    crash:
+      description: The crash of the child process, and the module that was at work.
+      returned: always
+      type: dict
+      sample:
+        signal: 11
+        module: search
+    silent:
+      description: Whether the child process failed without a line in the log. V(null) where no log could be read.
+      returned: always
+      type: bool
+      sample: false
+    lines:
+      description: The lines of the log about this save.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+    source:
+      description: V(observed).
+      returned: always
+      type: str
+      sample: observed
+gaps:
+  description: What could not be read.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What is missing.
+      returned: always
+      type: str
+      sample: redis_log
+    why:
+      description: The reason.
+      returned: always
+      type: str
+      sample: Permission denied
+    remedy:
+      description: What would make it readable.
+      returned: always
+      type: str
+      sample: Run as root (become).
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redisops.persistence.plugins.module_utils._instances import connection_argument_spec
+from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import save_one_server
+from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **connection_argument_spec(),
+            "wait_timeout_seconds": {"type": "float", "default": 600},
+            "poll_interval_seconds": {"type": "float", "default": 1},
+            "if_running": {"type": "str", "default": "wait", "choices": ["wait", "fail"]},
+            "fail_on_error": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    result = save_one_server(module.params, module_system(module), module.check_mode)
+    if module.params["fail_on_error"] and result["state"] not in ("succeeded", "skipped"):
+        module.fail_json(msg=f"{result['address']}: {result['message']}", **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
