@@ -47,30 +47,24 @@ def choose_fixes(
     context: Context,
     values: t.Mapping[str, t.Any],
 ) -> list[FixEntry]:
-    """The fixes of the causes in order, then those of the risks, each once; the proof last where the status is err.
-
-    Each entry says under ``for`` which causes, states and risks it helps against.
-    """
+    """The fixes of the causes in order, then those of the risks, each once; the proof last where the status is err."""
     entries: list[FixEntry] = []
-    seen: dict[str, FixEntry] = {}
+    seen: set[str] = set()
 
-    def add(names: t.Iterable[str], manual: ManualFix | None, helps: str) -> None:
+    def add(names: t.Iterable[str], manual: ManualFix | None) -> None:
         for name in names:
-            if name not in rules.fixes:
-                continue
-            if name not in seen:
-                seen[name] = {**_entry(rules.fixes[name], context, values), "for": []}
-                entries.append(seen[name])
-            seen[name]["for"].append(helps)
+            if name not in seen and name in rules.fixes:
+                seen.add(name)
+                entries.append(_entry(rules.fixes[name], context, values))
         if manual is not None:
-            entries.append({**_manual(manual, values), "for": [helps]})
+            entries.append(_manual(manual, values))
 
     for outcome_id in outcome_ids:
         outcome = rules.outcomes[outcome_id]
-        add(outcome.fixes, outcome.manual, outcome_id)
+        add(outcome.fixes, outcome.manual)
     if failing:
-        add([VERIFY], None, outcome_ids[0] if outcome_ids else VERIFY)
+        add([VERIFY], None)
     for risk_id in risk_ids:
         risk = rules.risks[risk_id]
-        add(risk.fixes, risk.manual, risk_id)
+        add(risk.fixes, risk.manual)
     return entries

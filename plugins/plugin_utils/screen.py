@@ -353,10 +353,41 @@ def _value(name: str, value: object) -> str:
     return plain(value)
 
 
+def split_fixes(diagnosis: Document) -> tuple[list[Document], dict[str, list[Document]]]:
+    """The fixes that help against the verdict, and for each risk those that only lower it.
+
+    A document lists the fixes of its causes, then the proof (``verify``) of a failing server, then those of its risks
+    in their order.
+    """
+    fixes = list(diagnosis.get("fixes") or [])
+    risks = list(diagnosis.get("risks") or [])
+    names = [name for risk in risks for name in risk.get("fixes") or []]
+    ids = [fix.get("id") for fix in fixes]
+    urgent: list[Document] = []
+    rest: list[Document] = []
+    if diagnosis.get("state") == "failing" and "verify" in ids:
+        position = ids.index("verify") + 1
+        urgent, rest = fixes[:position], fixes[position:]
+    else:
+        own_manuals = ids.count("manual") - names.count("manual")
+        for fix in fixes:
+            is_manual = fix.get("id") == "manual"
+            is_own = own_manuals > 0 if is_manual else fix.get("id") not in names
+            own_manuals -= is_manual
+            (urgent if is_own else rest).append(fix)
+    by_risk: dict[str, list[Document]] = {}
+    for risk in risks:
+        for name in risk.get("fixes") or []:
+            found = next((fix for fix in rest if fix.get("id") == name), None)
+            if found is not None:
+                rest.remove(found)
+                by_risk.setdefault(str(risk.get("id")), []).append(found)
+    return urgent, by_risk
+
+
 def _fixes(diagnosis: Document, caps: Caps) -> list[str]:
     """What helps against the verdict. What only lowers a risk is told with the risk."""
-    risk_ids = {risk.get("id") for risk in diagnosis.get("risks") or []}
-    fixes = [fix for fix in diagnosis.get("fixes") or [] if not fix.get("for") or set(fix["for"]) - risk_ids]
+    fixes, _by_risk = split_fixes(diagnosis)
     lines: list[str] = []
     for fix in fixes[: caps.fixes]:
         lines.extend(_labelled("" if lines else "What to do", _fix_text(fix)))
@@ -384,14 +415,14 @@ def _sorted_risks(diagnosis: Document) -> list[Document]:
 
 
 def _risks(diagnosis: Document, caps: Caps) -> list[str]:
+    _urgent, by_risk = split_fixes(diagnosis)
     risks = _sorted_risks(diagnosis)
     lines: list[str] = []
     for risk in risks[: caps.risks]:
         text = f"{plain(risk.get('severity')):<7} {_sentence(plain(risk.get('title')))}  [{plain(risk.get('id'))}]"
         lines.extend(_labelled("" if lines else "Risks", text))
-        for fix in diagnosis.get("fixes") or []:
-            if risk.get("id") in (fix.get("for") or [])[:1]:
-                lines.extend(_commands(fix, caps.risk_commands))
+        for fix in by_risk.get(str(risk.get("id")), []):
+            lines.extend(_commands(fix, caps.risk_commands))
     return lines + _cut_note(len(risks), min(len(risks), caps.risks))
 
 

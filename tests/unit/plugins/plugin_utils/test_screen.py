@@ -111,7 +111,10 @@ def test_the_worst_risk_comes_first():
         ({"recovery": {"will_retry": True, "reason": "a save point is met"}}, "yes, by itself - a save point is met"),
         ({"recovery": {"will_retry": None, "reason": None}}, "Tries again  unknown"),
         ({"exposure": {"changes_at_risk": 1, "seconds_since_last_save": None}}, "1 change not on disk"),
-        ({"forecast": {"answer": "unknown", "missing": ["free memory"]}}, "Next save    unknown, for lack of free memory"),
+        (
+            {"forecast": {"answer": "unknown", "missing": ["free memory"]}},
+            "Next save    unknown, for lack of free memory",
+        ),
         ({"forecast": {"answer": "will_succeed"}}, "Next save    should succeed"),
         ({"cause": {**FAILING["cause"], "still_present": False}}, "THE LAST SAVE FAILED: The file system"),
         ({"cause": {**FAILING["cause"], "still_present": None}}, "unknown - it could not be checked now"),
@@ -179,22 +182,39 @@ def test_a_long_command_can_still_be_pasted():
     assert pasted == command
 
 
+def fix(name, command):
+    return {"id": name, "class": "none", "decision": "apply", "reason": "", "commands": [command]}
+
+
+def risk(name, *fixes):
+    return {"id": name, "severity": "low", "title": name, "evidence": [], "fixes": list(fixes)}
+
+
 def test_what_lowers_a_risk_alone_is_told_with_the_risk():
     document = changed(
-        fixes=[
-            {**FAILING["fixes"][0], "for": ["disk_full"]},
-            {
-                "id": "overcommit",
-                "decision": "apply",
-                "reason": "lets forks through",
-                "commands": ["sysctl vm.overcommit_memory=1"],
-                "for": ["overcommit_not_1"],
-            },
-        ]
+        fixes=[fix("manual", "own"), fix("verify", "BGSAVE"), fix("manual", "moved"), fix("overcommit", "sysctl")],
+        risks=[risk("place", "manual"), risk("overcommit_not_1", "overcommit"), risk("again", "overcommit")],
     )
+    urgent, by_risk = screen.split_fixes(document)
+    assert [entry["commands"] for entry in urgent] == [["own"], ["BGSAVE"]]
+    assert {name: entry[0]["commands"] for name, entry in by_risk.items()} == {
+        "place": ["moved"],
+        "overcommit_not_1": ["sysctl"],
+    }
     text = screen.render(document, "web-07")
-    assert "overcommit (safe to apply)" not in text
-    assert text.index("[overcommit_not_1]") < text.index("$ sysctl") < text.index("[thp_host_always]")
+    assert text.index("$ own") < text.index("[overcommit_not_1]") < text.index("$ sysctl") < text.index("[again]")
+
+
+def test_a_server_that_is_not_failing_has_fixes_of_its_state_too():
+    document = changed(
+        state="auth_required",
+        cause=None,
+        fixes=[fix("manual", "own"), fix("manual", "moved"), fix("overcommit", "sysctl")],
+        risks=[risk("place", "manual"), risk("overcommit_not_1", "overcommit")],
+    )
+    urgent, by_risk = screen.split_fixes(document)
+    assert [entry["commands"] for entry in urgent] == [["own"]]
+    assert by_risk["place"][0]["commands"] == ["moved"]
 
 
 def test_the_reason_at_the_end_of_a_long_line_survives():
