@@ -110,9 +110,14 @@ def _merge_observed(attempts: list[Attempt], observed: Attempt | None) -> list[A
 
 
 def _attempts(instance: Mapping, host: Mapping, now: float) -> list[Attempt]:
-    joined: list[Attempt] = join_attempts(
-        instance.get("redis_log"), host.get("kernel_log"), instance.get("process"), instance.get("cgroups"), now
-    )
+    address = instance.get("address")
+    try:
+        joined: list[Attempt] = join_attempts(
+            instance.get("redis_log"), host.get("kernel_log"), instance.get("process"), instance.get("cgroups"), now
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        # A file that somebody edited: say where, instead of a traceback.
+        raise EvidenceError(f"evidence of {address}: redis_log or host.kernel_log is malformed: {error!r}") from error
     observed = instance.get("observed_attempt")
     return _merge_observed(joined, dict(observed) if isinstance(observed, t.Mapping) else None)
 
