@@ -254,7 +254,7 @@ def sysctl_candidates(system: System, key: str, booted_by_systemd: bool) -> list
     of_sysctl_conf = [] if conf_is_linked else _assignments(system, SYSCTL_CONF, key)
     if booted_by_systemd:
         note = "systemd does not read this file: no link in /etc/sysctl.d leads to it"
-        passed_over += [candidate._replace(applies=False, note=note) for candidate, _ in of_sysctl_conf]
+        passed_over += [candidate._replace(applies=False, note=note) for candidate, _assignment in of_sysctl_conf]
     else:
         found += of_sysctl_conf
     candidates = passed_over + weigh_assignments(found)

@@ -11,9 +11,9 @@ module: redis_host_info
 short_description: Says what a host knows of the Redis or Valkey servers that run on it
 version_added: 0.1.0
 description:
-  - Reads what the kernel, the file system, systemd and the logs say about one or many servers, and about the machine - memory and its limits, the data directory as the
-    server itself sees it, control groups, the unit and its sandbox, the container, the server's log and the kernel's, and which file sets C(vm.overcommit_memory) and
-    transparent huge pages at the next boot.
+  - Reads what the kernel, the file system, systemd and the logs say about one or many servers, and about the machine that they run on.
+  - That is memory and its limits, the data directory as the server itself sees it, control groups, the unit and its sandbox, the container, the server's log
+    and the kernel's, and which file sets C(vm.overcommit_memory) and transparent huge pages at the next boot.
   - Redis itself is not asked, so this works for a server that hangs, or that nobody has the password of.
   - Needs nothing but Python's standard library. Without root it returns less, and RV(instances[].gaps) says what is missing.
   - Nothing is judged here. M(redisops.persistence.redis_diagnosis_info) does that.
@@ -539,7 +539,9 @@ host:
               type: float
               sample: 1795382257.5
             event:
-              description: V(oom_kill), V(commit_refused), V(io_error), V(filesystem_error), V(remounted_read_only), V(access_denied), V(seccomp_kill), V(segfault), V(fork_rejected) or V(hung_task).
+              description: >-
+                V(oom_kill), V(commit_refused), V(io_error), V(filesystem_error), V(remounted_read_only), V(access_denied), V(seccomp_kill),
+                V(segfault), V(fork_rejected) or V(hung_task).
               returned: always
               type: str
               sample: oom_kill
@@ -2149,7 +2151,9 @@ instances:
               type: str
               sample: C
             event:
-              description: What it says, such as V(save_started), V(fork_failed), V(open_failed), V(write_failed), V(rename_failed), V(save_failed), V(save_signalled) or V(save_succeeded).
+              description: >-
+                What it says, such as V(save_started), V(fork_failed), V(open_failed), V(write_failed), V(rename_failed), V(save_failed),
+                V(save_signalled) or V(save_succeeded).
               returned: always
               type: str
               sample: write_failed
