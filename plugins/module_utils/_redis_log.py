@@ -81,7 +81,10 @@ class Search:
         root = f"/proc/{self.pid}/root"
         try:
             self.system.read_link(root)
+            recorded_link = self.system.root != "/"
         except OSError:
+            recorded_link = False
+        if recorded_link or not self.system.exists(root + "/"):
             return path  # not ours to look into; on an ordinary host the same path
         done: list[str] = []
         left = [part for part in path.split("/") if part]
