@@ -17,6 +17,7 @@ import re
 import time
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._attempts import new_attempt
 from ansible_collections.redisops.persistence.plugins.module_utils._client import Client, RedisFailure
 from ansible_collections.redisops.persistence.plugins.module_utils._info import (
     ParsedInfo,
@@ -365,33 +366,13 @@ def observed_attempt(
     if started is None:
         return None
     outcome = {"succeeded": "succeeded", "failed": "failed", "timeout": "running"}.get(result["state"], "unknown")
-    attempt: dict[str, t.Any] = {
-        "child_pid": None,
-        "host_pid": None,
-        "target": "disk",
-        "trigger": "command",
-        "started_unix": started,
-        "ended_unix": result["ended_unix"],
-        "outcome": "aborted" if result["aborted"] else outcome,
-        "stage": result["stage"],
-        "errno": None,
-        "errno_text": None,
-        "operation": None,
-        "signal": None,
-        "file": None,
-        "directory": None,
-        "killer": None,
-        "kernel_events": [],
-        "crash": None,
-        "silent": None,
-        "lines": [],
-    }
+    outcome = "aborted" if result["aborted"] else outcome
+    watched = {"started_unix": started, "ended_unix": result["ended_unix"], "outcome": outcome, "trigger": "command"}
+    attempt = new_attempt(stage=result["stage"], silent=None)
     logged = find_logged_attempt(result, logged_attempts)
     if logged is not None:
         attempt.update({name: value for name, value in logged.items() if value is not None})
-        attempt.update(started_unix=started, ended_unix=result["ended_unix"], trigger="command")
-        attempt["outcome"] = "aborted" if result["aborted"] else outcome
-    attempt["source"] = "observed"
+    attempt.update(watched, source="observed")
     return attempt
 
 

@@ -115,9 +115,22 @@ def save_one_server(parameters: t.Mapping[str, t.Any], system: System, check_mod
     }
     if result["started_unix"] is not None:
         pid = find_pid(system, options, redis)
-        answer["attempt"] = explain_save(result, pid, redis, system, gaps)
+        attempt = explain_save(result, pid, redis, system, gaps)
+        answer["attempt"] = attempt
+        answer["message"] = explained_message(result["message"], attempt)
     answer["gaps"] = gaps.entries()
     return answer
+
+
+def explained_message(message: str | None, attempt: t.Mapping[str, t.Any] | None) -> str | None:
+    """The message with what the log adds to it."""
+    if message is None or attempt is None or attempt["outcome"] != "failed":
+        return message
+    if attempt["errno_text"]:
+        return f"The save failed (stage {attempt['stage']}): {attempt['errno_text']}."
+    if attempt["signal"]:
+        return f"The child process was ended by signal {attempt['signal']}."
+    return message
 
 
 def _save_or_predict(options: ConnectionOptions, system: System, save_options: SaveOptions | None) -> dict[str, t.Any]:

@@ -220,6 +220,21 @@ attempt:
       returned: always
       type: int
       sample: 4711
+    server_pid:
+      description: The process id on the server's own lines of the log.
+      returned: always
+      type: int
+      sample: 4700
+    before_restart:
+      description: V(false).
+      returned: always
+      type: bool
+      sample: false
+    foreground:
+      description: V(false).
+      returned: always
+      type: bool
+      sample: false
     target:
       description: V(disk).
       returned: always
@@ -280,6 +295,11 @@ attempt:
       returned: always
       type: str
       sample: /var/lib/redis
+    destination:
+      description: The file that the dump was to become.
+      returned: always
+      type: str
+      sample: dump.rdb
     killer:
       description: Who killed the child process, and what proves it.
       returned: always
