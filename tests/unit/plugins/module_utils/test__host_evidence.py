@@ -22,7 +22,7 @@ REDIS, PID = "redis_6.2_root", 11275
 # /proc/net/tcp as it was then: the server listens on 0.0.0.0:26101.
 SOCKETS = (
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-    "  75: 00000000:65F5 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 16217 1 0 100 0 0 10 0\n"
+    "  75: 00000000:65F5 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0 0 16217 1 0 100 0 0 10 0\n"
 )
 EXTRA = {f"/proc/{PID}/comm": "redis-server\n", "/proc/self/net/tcp": SOCKETS, f"/proc/{PID}/net/tcp": SOCKETS}
 PARAMETERS = {"instances": None, "deep": False, "log_limit_bytes": 65536}
