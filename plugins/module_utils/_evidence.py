@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.module_utils._cgroup import collect_cgroups
 from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_config_file
 from ansible_collections.redisops.persistence.plugins.module_utils._container import collect_container
-from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, discover, find_pid
+from ansible_collections.redisops.persistence.plugins.module_utils._discovery import Survey, find_config_file, find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import collect_data_directory
 from ansible_collections.redisops.persistence.plugins.module_utils._host_facts import collect_host
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import (
@@ -90,15 +90,22 @@ def collect_instance_host(
 
 
 def settings_in_force(
-    redis: t.Mapping[str, t.Any] | None, pid: int, system: System, survey: Survey, gaps: Gaps
+    redis: t.Mapping[str, t.Any] | None,
+    pid: int,
+    ports: t.Collection[int],
+    system: System,
+    survey: Survey,
+    gaps: Gaps,
 ) -> dict[str, str]:
-    """What the server says of its settings; where it would not say, what its configuration file says."""
+    """What the server says of its settings; where it would not say, what its configuration file says.
+
+    :param ports: where the server listens, as far as that is known: some files are told apart by it.
+    """
     if redis is not None:
         return {**(redis["config_file_settings"] or {}), **redis["config"]}
-    for server in discover(system, Gaps(), survey):
-        if server["pid"] == pid and server["config_file"]:
-            return read_config_file(system, f"/proc/{pid}/root{server['config_file']}", gaps) or {}
-    return {}
+    process = next((process for process in survey.processes if process.pid == pid), None)
+    path = find_config_file(system, process, ports) if process is not None else None
+    return (read_config_file(system, f"/proc/{pid}/root{path}", gaps) or {}) if path else {}
 
 
 def directory_hints(settings: t.Mapping[str, str]) -> dict[str, str]:
@@ -126,7 +133,7 @@ def collect_instance(
             "Run against the host that the server runs on; a managed service has none to look at.",
         )
     else:
-        settings = settings_in_force(instance["redis"], pid, system, survey, gaps)
+        settings = settings_in_force(instance["redis"], pid, ports_of(target), system, survey, gaps)
         instance.update(collect_instance_host(system, pid, settings, gaps, limits))
     instance["gaps"] = gaps.entries()
     return instance
@@ -137,6 +144,13 @@ def pid_of(target: Target, redis: dict[str, t.Any] | None, system: System, surve
     if target.server is not None:
         return int(target.server["pid"])
     return None if target.options is None else find_pid(system, target.options, redis, survey)
+
+
+def ports_of(target: Target) -> list[int]:
+    """The port that a server was asked at; none for a Unix socket."""
+    if target.options is None or target.options.unix_socket:
+        return []
+    return [target.options.login_port]
 
 
 def empty_instance(target: Target) -> dict[str, t.Any]:

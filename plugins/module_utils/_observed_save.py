@@ -52,7 +52,7 @@ def explain_save(
         return None
     logged: list[dict[str, t.Any]] = []
     if pid is not None:
-        settings = settings_in_force(redis, pid, system, Survey(system), gaps)
+        settings = settings_in_force(redis, pid, [], system, Survey(system), gaps)
         blocks = collect_instance_host(system, pid, settings, gaps, Limits())
         if blocks["redis_log"] is not None:
             kernel_log = collect_kernel_log(system, gaps, since_unix=result["started_unix"] - KERNEL_LOG_LEAD_SECONDS)

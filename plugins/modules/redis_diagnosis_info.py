@@ -113,6 +113,2846 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+reachable:
+  description: Whether the host could be reached. V(true) also where nothing could be run on it, see RV(error).
+  returned: always
+  type: bool
+  sample: true
+error:
+  description: Why the host could not be examined, in plain words, or V(null).
+  returned: always
+  type: str
+  sample: null
+probe:
+  description: Free space and load as a bare shell sees them.
+  returned: when nothing but a shell could be run on the host
+  type: str
+  sample: "Filesystem 1024-blocks Used Available Capacity Mounted on"
+evidence_path:
+  description: Where the evidence was saved on the control node.
+  returned: when O(evidence_dir) is set
+  type: str
+  sample: evidence/db1.json
+hosts:
+  description: The diagnoses by host, for each file of O(evidence_file).
+  returned: when O(evidence_file) is set
+  type: dict
+  sample: {"db1": {"reachable": true, "error": null, "instances": []}}
+diagnoses:
+  description: One diagnosis for each server.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    schema_version:
+      description: Version of the document's shape.
+      returned: always
+      type: int
+      sample: 1
+    instance:
+      description: Which server this is.
+      returned: always
+      type: dict
+      contains:
+        address:
+          description: C(host:port) or C(unix:/path).
+          returned: always
+          type: str
+          sample: 127.0.0.1:6379
+        server:
+          description: V(redis), V(valkey), V(keydb), V(dragonfly) or V(unknown).
+          returned: always
+          type: str
+          sample: redis
+        version:
+          description: The server's own version.
+          returned: always
+          type: str
+          sample: 7.0.15
+        role:
+          description: V(master) or V(replica).
+          returned: always
+          type: str
+          sample: master
+        pid:
+          description: The server's process as the host counts.
+          returned: always
+          type: int
+          sample: 812
+        uid:
+          description: The user that the server runs as.
+          returned: always
+          type: int
+          sample: 107
+        unit:
+          description: The systemd unit.
+          returned: always
+          type: str
+          sample: redis-server.service
+        config_file:
+          description: The configuration file; empty where the server was started without one.
+          returned: always
+          type: str
+          sample: /etc/redis/redis.conf
+        dir:
+          description: The data directory as the server itself sees it.
+          returned: always
+          type: str
+          sample: /var/lib/redis
+        dbfilename:
+          description: The name of the dump.
+          returned: always
+          type: str
+          sample: dump.rdb
+    status:
+      description: The outcome of the last background save as the server tells it - V(ok), V(err) or V(unknown).
+      returned: always
+      type: str
+      sample: err
+    state:
+      description: V(failing), or the id of a state in the document C(docs/causes.md), such as V(healthy) or V(save_stuck).
+      returned: always
+      type: str
+      sample: failing
+    writes_blocked:
+      description: Whether clients get MISCONF for every write. V(null) if unknown.
+      returned: always
+      type: bool
+      sample: true
+    recovery:
+      description: Whether the server will try again by itself.
+      returned: always
+      type: dict
+      contains:
+        will_retry:
+          description: V(null) if unknown.
+          returned: always
+          type: bool
+          sample: false
+        reason:
+          description: Why.
+          returned: always
+          type: str
+          sample: Nothing has changed since the last save and writes are refused, so no save point will be met.
+    cause:
+      description: What made the last save fail. V(null) where no save failed.
+      returned: always
+      type: dict
+      contains: &cause
+        id:
+          description: The cause's id, which stays the same between versions.
+          returned: always
+          type: str
+          sample: dir_permission_denied
+        title:
+          description: The cause in one line.
+          returned: always
+          type: str
+          sample: The server may not write to its data directory
+        summary:
+          description: The cause in two sentences.
+          returned: always
+          type: str
+          sample: Owner, mode or ACL of /var/lib/redis keep the server's user 107 from creating a file in it.
+        confidence:
+          description:
+            - V(confirmed) where a log line, a kernel record or an observed failure names it.
+            - V(probable) where the state matches and nothing contradicts.
+            - V(possible) where it is one of several.
+          returned: always
+          type: str
+          sample: confirmed
+        still_present:
+          description: Whether it stands now. V(null) if unknown.
+          returned: always
+          type: bool
+          sample: true
+        evidence: &evidence
+          description: What it rests on.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            source:
+              description: Where the value comes from.
+              returned: always
+              type: str
+              sample: redis log
+            name:
+              description: What was looked at.
+              returned: always
+              type: str
+              sample: line
+            value:
+              description: What was found. Text of logs and of Redis is data.
+              returned: always
+              type: raw
+              sample: "# Can't save in background: fork: Cannot allocate memory"
+            expected:
+              description: What a sound server has there, or V(null).
+              returned: always
+              type: raw
+              sample: null
+    causes:
+      description: All causes that stand, the root first; the first is RV(diagnoses[].cause).
+      returned: always
+      type: list
+      elements: dict
+      contains: *cause
+    path:
+      description: The way through the failure tree.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        node:
+          description: Id of the question.
+          returned: always
+          type: str
+          sample: last_save_failed
+        question:
+          description: The question.
+          returned: always
+          type: str
+          sample: Did the last background save fail?
+        answer:
+          description: V(yes), V(no) or V(unknown).
+          returned: always
+          type: str
+          sample: "yes"
+        evidence: *evidence
+    risks:
+      description: What may make a later save fail or hurt. Reported apart from the cause.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: The risk's id.
+          returned: always
+          type: str
+          sample: disk_headroom
+        severity:
+          description: V(high), V(medium) or V(low).
+          returned: always
+          type: str
+          sample: high
+        title:
+          description: The risk in one line.
+          returned: always
+          type: str
+          sample: Little room for the next dump
+        evidence: *evidence
+        fixes:
+          description: Ids of the fixes that lower it.
+          returned: always
+          type: list
+          elements: str
+          sample: [manual]
+    forecast:
+      description: Whether the next save will succeed.
+      returned: always
+      type: dict
+      contains:
+        answer:
+          description: V(will_succeed), V(will_fail) or V(unknown).
+          returned: always
+          type: str
+          sample: will_fail
+        cause:
+          description: Id of the cause that it would meet.
+          returned: always
+          type: str
+          sample: disk_full
+        missing:
+          description: What would have to be known.
+          returned: always
+          type: list
+          elements: str
+          sample: []
+        signals:
+          description: The figures that it rests on, by name. The unit is part of the name.
+          returned: always
+          type: dict
+          sample: {"usable_bytes": 0, "next_rdb_estimate_bytes": 5242880}
+    exposure:
+      description: What would be lost if the server died now.
+      returned: always
+      type: dict
+      contains:
+        changes_at_risk:
+          description: Changes since the last good save.
+          returned: always
+          type: int
+          sample: 1042
+        seconds_since_last_save:
+          description: Age of the last good save, or of the server's start.
+          returned: always
+          type: int
+          sample: 86400
+    fixes:
+      description: What puts it right, the most important first.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: Id of the fix, or V(manual).
+          returned: always
+          type: str
+          sample: data_dir
+        class:
+          description: What the fix touches besides - V(none), V(host-wide), V(guarded), V(load), V(restart) or V(manual).
+          returned: always
+          type: str
+          sample: none
+        decision:
+          description: V(apply), V(opt_in), V(refuse) or V(manual).
+          returned: always
+          type: str
+          sample: apply
+        reason:
+          description: Why.
+          returned: always
+          type: str
+          sample: The server's own user must be able to create files in this one directory.
+        commands:
+          description: What a person would type.
+          returned: always
+          type: list
+          elements: str
+          sample: ["chown 107:107 /var/lib/redis"]
+    unknowns:
+      description: What could not be read.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        what:
+          description: What is missing.
+          returned: always
+          type: str
+          sample: redis_log
+        why:
+          description: The reason.
+          returned: always
+          type: str
+          sample: Permission denied
+        remedy:
+          description: What would make it readable.
+          returned: always
+          type: str
+          sample: Run as root (become).
+# What follows is copied from the other modules by tests/tools/evidence_returns.py.
+evidence:
+  description:
+    - Everything that was gathered.
+    - A saved copy can be diagnosed later with O(evidence_file), or by the filter P(redisops.persistence.diagnose#filter).
+  returned: when O(return_evidence) is set
+  type: dict
+  contains:
+    schema_version:
+      description: Version of the document's shape.
+      returned: always
+      type: int
+      sample: 1
+    collection_version:
+      description: Version of the collection that gathered it.
+      returned: always
+      type: str
+      sample: 0.1.0
+    gathered_at_unix:
+      description: When the gathering began, in seconds since the epoch.
+      returned: always
+      type: float
+      sample: 1795380000.5
+    duration_seconds:
+      description: How long the gathering took.
+      returned: always
+      type: float
+      sample: 0.21
+    host:
+      description: The machine that the servers run on.
+      returned: success
+      type: dict
+      contains:
+        hostname:
+          description: Its name.
+          returned: always
+          type: str
+          sample: cache-7
+        kernel_release:
+          description: As C(uname -r) says.
+          returned: always
+          type: str
+          sample: 6.1.0-13-amd64
+        kernel_version:
+          description: The first two numbers of the release.
+          returned: always
+          type: list
+          elements: int
+          sample:
+            - 6
+            - 1
+        architecture:
+          description: As C(uname -m) says.
+          returned: always
+          type: str
+          sample: x86_64
+        os:
+          description: From C(os-release).
+          returned: always
+          type: dict
+          contains:
+            id:
+              description: The distribution.
+              returned: always
+              type: str
+              sample: debian
+            version_id:
+              description: Its version. V(null) for a rolling release.
+              returned: always
+              type: str
+              sample: '12'
+            name:
+              description: Its name for people.
+              returned: always
+              type: str
+              sample: Debian GNU/Linux 12 (bookworm)
+        boot_unix:
+          description: When the machine started.
+          returned: always
+          type: int
+          sample: 1795380257
+        collector:
+          description: With what rights, and from where, this was gathered.
+          returned: always
+          type: dict
+          contains:
+            uid:
+              description: The effective user id.
+              returned: always
+              type: int
+              sample: 0
+            root:
+              description: Whether that is root.
+              returned: always
+              type: bool
+              sample: true
+            capabilities_effective:
+              description: The capabilities in force.
+              returned: always
+              type: list
+              elements: str
+              sample:
+                - CAP_CHOWN
+                - CAP_DAC_OVERRIDE
+            in_container:
+              description: Whether the module ran in a container.
+              returned: always
+              type: bool
+              sample: false
+        page_size_bytes:
+          description: Size of a memory page.
+          returned: always
+          type: int
+          sample: 4096
+        memory:
+          description: From C(/proc/meminfo).
+          returned: always
+          type: dict
+          contains:
+            total_bytes:
+              description: RAM.
+              returned: always
+              type: int
+              sample: 25276063744
+            available_bytes:
+              description: What can be had without swapping.
+              returned: always
+              type: int
+              sample: 24823173120
+            free_bytes:
+              description: What is not used for anything.
+              returned: always
+              type: int
+              sample: 24493715456
+            swap_total_bytes:
+              description: Swap space.
+              returned: always
+              type: int
+              sample: 0
+            swap_free_bytes:
+              description: Swap space that is free.
+              returned: always
+              type: int
+              sample: 0
+            commit_limit_bytes:
+              description: What overcommit mode 2 allows in all.
+              returned: always
+              type: int
+              sample: 12638031872
+            committed_bytes:
+              description: What is accounted for now.
+              returned: always
+              type: int
+              sample: 260907008
+            anonymous_huge_pages_bytes:
+              description: Transparent huge pages in use.
+              returned: always
+              type: int
+              sample: 0
+            huge_pages_reserved_bytes:
+              description: Memory set aside for the pools of huge pages.
+              returned: always
+              type: int
+              sample: 0
+        overcommit:
+          description: How the kernel decides whether memory may be promised.
+          returned: always
+          type: dict
+          contains:
+            mode:
+              description: C(vm.overcommit_memory).
+              returned: always
+              type: int
+              sample: 0
+            ratio:
+              description: C(vm.overcommit_ratio), in per cent.
+              returned: always
+              type: int
+              sample: 50
+            kilobytes:
+              description: C(vm.overcommit_kbytes); it counts instead of the ratio where it is not V(0).
+              returned: always
+              type: int
+              sample: 0
+            admin_reserve_kilobytes:
+              description: C(vm.admin_reserve_kbytes).
+              returned: always
+              type: int
+              sample: 8192
+            user_reserve_kilobytes:
+              description: C(vm.user_reserve_kbytes).
+              returned: always
+              type: int
+              sample: 131072
+            boot:
+              description: What the next boot would make of it.
+              returned: always
+              type: dict
+              contains:
+                value:
+                  description: The value. V(null) where nothing sets it and the kernel's default holds.
+                  returned: always
+                  type: str
+                  sample: '1'
+                source:
+                  description: The file and line that has the last word, a unit's name, or V(kernel command line).
+                  returned: always
+                  type: str
+                  sample: /etc/sysctl.d/50-redis.conf:1
+                candidates:
+                  description: Every place that names it, in the order in which a boot applies them.
+                  returned: always
+                  type: list
+                  elements: dict
+                  contains:
+                    source:
+                      description: File and line, a unit's name, or V(kernel command line).
+                      returned: always
+                      type: str
+                      sample: /etc/sysctl.d/50-redis.conf:1
+                    line:
+                      description: The line.
+                      returned: always
+                      type: str
+                      sample: vm.overcommit_memory = 1
+                    value:
+                      description: Its value.
+                      returned: always
+                      type: str
+                      sample: '1'
+                    effective:
+                      description: Whether it has the last word.
+                      returned: always
+                      type: bool
+                      sample: true
+                    note:
+                      description: Why it has not, or what else there is to say.
+                      returned: always
+                      type: str
+                      sample: overridden by /etc/sysctl.d/99-local.conf:3
+                overridden_by:
+                  description: What wins over a place that a boot applies earlier.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample: []
+                managed_by:
+                  description: C(tuned:) and the profile, where TuneD sets it.
+                  returned: always
+                  type: str
+                  sample: tuned:throughput-performance
+                truncated:
+                  description: Whether the oldest candidates were left out.
+                  returned: when they were
+                  type: bool
+                  sample: true
+        thp:
+          description: Transparent huge pages.
+          returned: always
+          type: dict
+          contains:
+            policy:
+              description: V(always), V(madvise) or V(never). V(null) on a kernel without them.
+              returned: always
+              type: str
+              sample: madvise
+            defrag:
+              description: When the kernel makes room for them.
+              returned: always
+              type: str
+              sample: madvise
+            boot:
+              description: What the next boot would make of it.
+              returned: always
+              type: dict
+              contains:
+                value:
+                  description: The value. V(null) where nothing sets it and the kernel's default holds.
+                  returned: always
+                  type: str
+                  sample: '1'
+                source:
+                  description: The file and line that has the last word, a unit's name, or V(kernel command line).
+                  returned: always
+                  type: str
+                  sample: /etc/sysctl.d/50-redis.conf:1
+                candidates:
+                  description: Every place that names it, in the order in which a boot applies them.
+                  returned: always
+                  type: list
+                  elements: dict
+                  contains:
+                    source:
+                      description: File and line, a unit's name, or V(kernel command line).
+                      returned: always
+                      type: str
+                      sample: /etc/sysctl.d/50-redis.conf:1
+                    line:
+                      description: The line.
+                      returned: always
+                      type: str
+                      sample: vm.overcommit_memory = 1
+                    value:
+                      description: Its value.
+                      returned: always
+                      type: str
+                      sample: '1'
+                    effective:
+                      description: Whether it has the last word.
+                      returned: always
+                      type: bool
+                      sample: true
+                    note:
+                      description: Why it has not, or what else there is to say.
+                      returned: always
+                      type: str
+                      sample: overridden by /etc/sysctl.d/99-local.conf:3
+                overridden_by:
+                  description: What wins over a place that a boot applies earlier.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample: []
+                managed_by:
+                  description: C(tuned:) and the profile, where TuneD sets it.
+                  returned: always
+                  type: str
+                  sample: tuned:throughput-performance
+                truncated:
+                  description: Whether the oldest candidates were left out.
+                  returned: when they were
+                  type: bool
+                  sample: true
+        limits:
+          description: Limits of the whole machine.
+          returned: always
+          type: dict
+          contains:
+            pid_max:
+              description: The largest process id.
+              returned: always
+              type: int
+              sample: 32768
+            threads_max:
+              description: The most threads.
+              returned: always
+              type: int
+              sample: 192729
+            threads:
+              description: Threads there are.
+              returned: always
+              type: int
+              sample: 417
+            files_max:
+              description: The most open files.
+              returned: always
+              type: int
+              sample: 9223372036854775807
+            files_open:
+              description: Files that are open.
+              returned: always
+              type: int
+              sample: 487
+        numa:
+          description: Nodes of memory.
+          returned: always
+          type: dict
+          contains:
+            node_count:
+              description: How many there are. V(null) on a kernel without NUMA.
+              returned: always
+              type: int
+              sample: 1
+            nodes:
+              description: The nodes.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                id:
+                  description: Number of the node.
+                  returned: always
+                  type: int
+                  sample: 0
+                total_bytes:
+                  description: Its memory.
+                  returned: always
+                  type: int
+                  sample: 25276063744
+                free_bytes:
+                  description: What of it is not used for anything.
+                  returned: always
+                  type: int
+                  sample: 24493715456
+        lsm:
+          description: Security modules.
+          returned: always
+          type: dict
+          contains:
+            selinux:
+              description: V(enforcing), V(permissive), V(disabled) or V(absent).
+              returned: always
+              type: str
+              sample: absent
+            apparmor:
+              description: Whether AppArmor is on.
+              returned: always
+              type: bool
+              sample: true
+        kernel_log:
+          description: What the kernel's log says about memory, disks and refused access.
+          returned: always
+          type: dict
+          contains:
+            available:
+              description: Whether it could be read.
+              returned: always
+              type: bool
+              sample: true
+            source:
+              description: V(kmsg), V(journal), V(file) or V(none).
+              returned: always
+              type: str
+              sample: kmsg
+            path:
+              description: The file that was read.
+              returned: always
+              type: str
+              sample: /dev/kmsg
+            reason:
+              description: Why it could not be read.
+              returned: always
+              type: str
+              sample: Operation not permitted
+            oldest_unix:
+              description: Time of the oldest line.
+              returned: always
+              type: float
+              sample: 1795380257.5
+            newest_unix:
+              description: Time of the newest line.
+              returned: always
+              type: float
+              sample: 1795382257.5
+            truncated:
+              description: Whether older lines were left out.
+              returned: always
+              type: bool
+              sample: false
+            events:
+              description: The lines that matter, oldest first.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                time_unix:
+                  description: When it happened.
+                  returned: always
+                  type: float
+                  sample: 1795382257.5
+                event:
+                  description: V(oom_kill), V(commit_refused), V(io_error), V(filesystem_error), V(remounted_read_only), V(access_denied), V(seccomp_kill),
+                    V(segfault), V(fork_rejected) or V(hung_task).
+                  returned: always
+                  type: str
+                  sample: oom_kill
+                text:
+                  description: The line.
+                  returned: always
+                  type: str
+                  sample: 'Out of memory: Killed process 4711 (redis-server)'
+                pid:
+                  description: The process, as the host numbers it.
+                  returned: for events of a process
+                  type: int
+                  sample: 4711
+                command:
+                  description: Its command.
+                  returned: for events of a process
+                  type: str
+                  sample: redis-server
+                uid:
+                  description: Its user.
+                  returned: for V(oom_kill)
+                  type: int
+                  sample: 106
+                constraint:
+                  description: V(host), V(cgroup), V(cpuset) or V(nodes).
+                  returned: for V(oom_kill)
+                  type: str
+                  sample: cgroup
+                oom_cgroup:
+                  description: The group whose limit was met.
+                  returned: for V(oom_kill)
+                  type: str
+                  sample: /redis.slice
+                task_cgroup:
+                  description: The group of the process.
+                  returned: for V(oom_kill)
+                  type: str
+                  sample: /redis.slice/cache.service
+                anonymous_bytes:
+                  description: Its memory.
+                  returned: for V(oom_kill)
+                  type: int
+                  sample: 1073741824
+                oom_score_adj:
+                  description: Its adjustment.
+                  returned: for V(oom_kill)
+                  type: int
+                  sample: 0
+                global:
+                  description: Whether the whole machine was out of memory.
+                  returned: for V(oom_kill)
+                  type: bool
+                  sample: false
+                bytes:
+                  description: How much was asked for.
+                  returned: for V(commit_refused)
+                  type: int
+                  sample: 1073741824
+                device:
+                  description: The device.
+                  returned: for events of a disk
+                  type: str
+                  sample: sda1
+                filesystem:
+                  description: The type of the file system.
+                  returned: for V(filesystem_error)
+                  type: str
+                  sample: ext4
+                detail:
+                  description: What the kernel adds.
+                  returned: for events of a disk, and for V(segfault)
+                  type: str
+                  sample: Buffer I/O error
+                system:
+                  description: V(selinux) or V(apparmor).
+                  returned: for V(access_denied)
+                  type: str
+                  sample: apparmor
+                operation:
+                  description: What was refused.
+                  returned: for V(access_denied)
+                  type: str
+                  sample: open
+                path:
+                  description: On which file.
+                  returned: for V(access_denied)
+                  type: str
+                  sample: /var/lib/redis/temp-4711.rdb
+                profile:
+                  description: Under which profile.
+                  returned: for V(access_denied)
+                  type: str
+                  sample: /usr/bin/redis-server
+                syscall:
+                  description: Number of the system call.
+                  returned: for V(seccomp_kill)
+                  type: int
+                  sample: 277
+                cgroup:
+                  description: The control group.
+                  returned: for V(fork_rejected)
+                  type: str
+                  sample: /redis.slice
+    instances:
+      description: What is known of each server.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        address:
+          description: C(host:port), or C(unix:) and a path; C(process) and its pid for one that listens nowhere.
+          returned: always
+          type: str
+          sample: 127.0.0.1:6379
+        connection:
+          description: How the server could be reached.
+          returned: always
+          type: dict
+          contains:
+            state:
+              description:
+                - V(ok), or V(loading) where the server answers while it loads its dataset.
+                - V(unreachable) - closed port, no such host or socket, or another network namespace.
+                - V(timeout) - it accepts and never answers (stopped or hung).
+                - V(auth_required) - it wants a password, or another one.
+                - V(denied) - protected mode.
+                - V(masterdown) - a replica without its master that serves nothing.
+                - V(not_permitted) - the user may not run C(INFO).
+                - V(not_redis) - something else answers on the port.
+                - V(tls_error) - TLS failed, or is wanted.
+                - V(no_client) - the target has neither redis-py nor a command line client.
+                - V(error) - anything else.
+              returned: always
+              type: str
+              sample: ok
+            client:
+              description: V(redis-py), V(redis-cli) or V(valkey-cli). V(null) where no connection came about.
+              returned: always
+              type: str
+              sample: redis-py
+            error:
+              description: What went wrong. V(null) where nothing did.
+              returned: always
+              type: dict
+              contains:
+                kind:
+                  description:
+                    - The code of the server's own error (such as V(NOAUTH), V(WRONGPASS), V(NOPERM), V(DENIED)), or one word for what happened (such as
+                      V(connection_refused), V(no_such_host), V(timeout), V(certificate), V(tls_wanted)).
+                  returned: always
+                  type: str
+                  sample: NOAUTH
+                message:
+                  description: The text of the error. Passwords in it are masked.
+                  returned: always
+                  type: str
+                  sample: NOAUTH Authentication required.
+            seconds:
+              description: How long it took.
+              returned: always
+              type: float
+              sample: 0.012
+        redis:
+          description: What the server says about itself. V(null) where it could not be asked.
+          returned: always
+          type: dict
+          contains:
+            server:
+              description: V(redis), V(valkey), V(keydb), V(dragonfly) or V(unknown).
+              returned: always
+              type: str
+              sample: redis
+            version:
+              description: The server's own version.
+              returned: always
+              type: str
+              sample: 7.0.15
+            compatible_version:
+              description: The version of Redis that the server says it is compatible with.
+              returned: always
+              type: str
+              sample: 7.2.4
+            mode:
+              description: V(standalone), V(cluster) or V(sentinel).
+              returned: always
+              type: str
+              sample: standalone
+            role:
+              description: V(master) or V(replica). V(null) for a Sentinel.
+              returned: always
+              type: str
+              sample: master
+            process_id:
+              description: The server's process id in its own pid namespace.
+              returned: always
+              type: int
+              sample: 1
+            config_file:
+              description: The configuration file as the server sees it. Empty where it was started without one.
+              returned: always
+              type: str
+              sample: /etc/redis/redis.conf
+            executable:
+              description: The server's program, as it was called.
+              returned: always
+              type: str
+              sample: /usr/bin/redis-server
+            uptime_seconds:
+              description: Seconds since the start of the server.
+              returned: always
+              type: int
+              sample: 86400
+            started_unix:
+              description: When the server started, in seconds since the epoch.
+              returned: always
+              type: int
+              sample: 1760000000
+            user:
+              description: The ACL user of the connection. V(null) before Redis 6.0, or where the question was refused.
+              returned: always
+              type: str
+              sample: default
+            info:
+              description:
+                - The fields of C(INFO) that matter to saving, named as the server names them, numbers as numbers. Only fields that this version has.
+                - C(key_count) is the sum over all databases, C(rejected_calls_misconf) the number of commands refused with C(MISCONF).
+              returned: always
+              type: dict
+              sample:
+                rdb_last_bgsave_status: err
+                rdb_changes_since_last_save: 42
+            errorstats:
+              description: How often each error was answered (Redis 6.2 or newer).
+              returned: always
+              type: dict
+              sample:
+                MISCONF: 3
+            config_state:
+              description:
+                - V(ok), V(partial) (the essential ones are hidden), V(forbidden) (by ACL), V(renamed) (or disabled), or V(unavailable).
+              returned: always
+              type: str
+              sample: ok
+            config:
+              description: The settings in force that saving depends on, as C(CONFIG GET) spells them. Never a secret.
+              returned: always
+              type: dict
+              sample:
+                dir: /var/lib/redis
+                dbfilename: dump.rdb
+            password_set:
+              description: Whether the default user needs a password. V(null) where that can't be told.
+              returned: always
+              type: bool
+              sample: true
+            config_file_settings:
+              description:
+                - The same settings as the configuration file has them, spelled like RV(instances[].redis.config). V(null) where the file can't be read
+                  or there is none.
+              returned: always
+              type: dict
+              sample:
+                dir: /var/lib/redis
+            modules:
+              description: The modules that the server has loaded.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                name:
+                  description: The module's name.
+                  returned: always
+                  type: str
+                  sample: search
+                version:
+                  description: The module's version.
+                  returned: always
+                  type: str
+                  sample: '20612'
+        gaps:
+          description: What could not be read about this server.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            what:
+              description: What it is.
+              returned: always
+              type: str
+              sample: 'process: open files'
+            why:
+              description: The reason of the operating system.
+              returned: always
+              type: str
+              sample: 'Permission denied: the process is another user''s'
+            remedy:
+              description: What would make it readable.
+              returned: always
+              type: str
+              sample: 'Run as root (become: true).'
+        process:
+          description: The server's process. V(null) where there is none.
+          returned: always
+          type: dict
+          contains:
+            pid:
+              description: Its number on the host.
+              returned: always
+              type: int
+              sample: 4711
+            pid_in_namespace:
+              description: Its number in its own pid namespace, which is what Redis calls itself.
+              returned: always
+              type: int
+              sample: 1
+            parent_pid:
+              description: Its parent.
+              returned: always
+              type: int
+              sample: 1
+            command:
+              description: The name of the executable, at most 15 characters.
+              returned: always
+              type: str
+              sample: redis-server
+            title:
+              description: Its title or command line, secrets masked.
+              returned: always
+              type: str
+              sample: /usr/bin/redis-server 127.0.0.1:6379
+            started_unix:
+              description: When it started.
+              returned: always
+              type: float
+              sample: 1795381780.16
+            state:
+              description: V(R), V(S), V(D), V(T) and so on, as C(ps) has them.
+              returned: always
+              type: str
+              sample: S
+            uid:
+              description: Its user.
+              returned: always
+              type: dict
+              contains:
+                real:
+                  description: Whose processes are counted against the limit.
+                  returned: always
+                  type: int
+                  sample: 106
+                effective:
+                  description: With whose rights it writes.
+                  returned: always
+                  type: int
+                  sample: 106
+            gid:
+              description: Its group.
+              returned: always
+              type: dict
+              contains:
+                real:
+                  description: The real one.
+                  returned: always
+                  type: int
+                  sample: 110
+                effective:
+                  description: The one with whose rights it writes.
+                  returned: always
+                  type: int
+                  sample: 110
+            groups:
+              description: Its supplementary groups.
+              returned: always
+              type: list
+              elements: int
+              sample:
+                - 110
+            user:
+              description: The name of the effective user, as the server's own root directory knows it.
+              returned: always
+              type: str
+              sample: redis
+            capabilities_effective:
+              description: Capabilities in force.
+              returned: always
+              type: list
+              elements: str
+              sample: []
+            no_new_privileges:
+              description: Whether it has given up gaining privileges.
+              returned: always
+              type: bool
+              sample: true
+            seccomp_mode:
+              description: V(0) none, V(1) strict, V(2) filter.
+              returned: always
+              type: int
+              sample: 2
+            security_label:
+              description: Its label or profile.
+              returned: always
+              type: str
+              sample: unconfined
+            thp_enabled:
+              description: V(false) where the process has switched transparent huge pages off for itself.
+              returned: always
+              type: bool
+              sample: false
+            anonymous_huge_pages_bytes:
+              description: Transparent huge pages that it uses. V(null) where its page tables were not walked, see O(deep).
+              returned: always
+              type: int
+              sample: 0
+            resident_bytes:
+              description: Its memory in RAM.
+              returned: always
+              type: int
+              sample: 4112384
+            swapped_bytes:
+              description: Its memory in swap.
+              returned: always
+              type: int
+              sample: 0
+            virtual_bytes:
+              description: Its address space.
+              returned: always
+              type: int
+              sample: 31289344
+            data_bytes:
+              description: Its private data.
+              returned: always
+              type: int
+              sample: 26529792
+            page_tables_bytes:
+              description: Its page tables, which a fork copies.
+              returned: always
+              type: int
+              sample: 61440
+            private_writable_bytes:
+              description: All mappings that a fork may be charged for.
+              returned: always
+              type: int
+              sample: 26664960
+            accounted_bytes:
+              description: Those that a fork is charged for. V(null) where its page tables were not walked, see O(deep).
+              returned: always
+              type: int
+              sample: 26710016
+            largest_private_mapping_bytes:
+              description: The largest of the mappings that a fork may be charged for.
+              returned: always
+              type: int
+              sample: 8388608
+            memory_detail:
+              description: V(smaps) where the page tables were walked, else V(maps).
+              returned: always
+              type: str
+              sample: smaps
+            threads:
+              description: Its threads.
+              returned: always
+              type: int
+              sample: 6
+            uid_threads:
+              description: Threads of its real user, as the kernel counts them against the process limit.
+              returned: always
+              type: int
+              sample: 7
+            open_files:
+              description: Its open files.
+              returned: always
+              type: int
+              sample: 12
+            limits:
+              description: Its resource limits.
+              returned: always
+              type: dict
+              contains:
+                nproc:
+                  description: Processes and threads of the user.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: 96364
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: 96364
+                fsize:
+                  description: Size of a file.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                nofile:
+                  description: Open files.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: 65535
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: 65535
+                cpu:
+                  description: Processor time, in seconds.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                as:
+                  description: Address space.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                data:
+                  description: Data.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: unlimited
+                memlock:
+                  description: Locked memory.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: 8388608
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: 8388608
+                core:
+                  description: Core files.
+                  returned: always
+                  type: dict
+                  contains:
+                    soft:
+                      description: What is in force; a number, or V(unlimited).
+                      returned: always
+                      type: raw
+                      sample: 0
+                    hard:
+                      description: What it may be raised to.
+                      returned: always
+                      type: raw
+                      sample: 0
+            oom_score_adj:
+              description: Its adjustment for the out-of-memory killer.
+              returned: always
+              type: int
+              sample: 0
+            oom_score:
+              description: How likely the out-of-memory killer is to choose it.
+              returned: always
+              type: int
+              sample: 666
+            numa:
+              description: Where its memory may lie.
+              returned: always
+              type: dict
+              contains:
+                policy:
+                  description: V(default), V(bind), V(interleave), V(prefer) or V(local). V(null) where its page tables were not walked.
+                  returned: always
+                  type: str
+                  sample: default
+                memory_nodes_allowed:
+                  description: Nodes it may use.
+                  returned: always
+                  type: str
+                  sample: 0-1
+                cpus_allowed:
+                  description: Processors it may use.
+                  returned: always
+                  type: str
+                  sample: 0-7
+            namespaces:
+              description: Its namespaces.
+              returned: always
+              type: dict
+              contains:
+                mount:
+                  description: The mount namespace.
+                  returned: always
+                  type: dict
+                  contains:
+                    inode:
+                      description: Its number.
+                      returned: always
+                      type: int
+                      sample: 4026531840
+                    is_host:
+                      description: Whether it is that of the machine's first process.
+                      returned: always
+                      type: bool
+                      sample: true
+                pid:
+                  description: The pid namespace.
+                  returned: always
+                  type: dict
+                  contains:
+                    inode:
+                      description: Its number.
+                      returned: always
+                      type: int
+                      sample: 4026531840
+                    is_host:
+                      description: Whether it is that of the machine's first process.
+                      returned: always
+                      type: bool
+                      sample: true
+                user:
+                  description: The user namespace.
+                  returned: always
+                  type: dict
+                  contains:
+                    inode:
+                      description: Its number.
+                      returned: always
+                      type: int
+                      sample: 4026531840
+                    is_host:
+                      description: Whether it is that of the machine's first process.
+                      returned: always
+                      type: bool
+                      sample: true
+                network:
+                  description: The network namespace.
+                  returned: always
+                  type: dict
+                  contains:
+                    inode:
+                      description: Its number.
+                      returned: always
+                      type: int
+                      sample: 4026531840
+                    is_host:
+                      description: Whether it is that of the machine's first process.
+                      returned: always
+                      type: bool
+                      sample: true
+                cgroup:
+                  description: The cgroup namespace.
+                  returned: always
+                  type: dict
+                  contains:
+                    inode:
+                      description: Its number.
+                      returned: always
+                      type: int
+                      sample: 4026531840
+                    is_host:
+                      description: Whether it is that of the machine's first process.
+                      returned: always
+                      type: bool
+                      sample: true
+            children:
+              description: Its children.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                pid:
+                  description: Number on the host.
+                  returned: always
+                  type: int
+                  sample: 4799
+                pid_in_namespace:
+                  description: Number in its own pid namespace, which is what the log says.
+                  returned: always
+                  type: int
+                  sample: 5
+                command:
+                  description: Its command, that of the server.
+                  returned: always
+                  type: str
+                  sample: redis-server
+                title:
+                  description: Its title.
+                  returned: always
+                  type: str
+                  sample: redis-rdb-bgsave 127.0.0.1:6379
+                state:
+                  description: As of the server.
+                  returned: always
+                  type: str
+                  sample: D
+                started_unix:
+                  description: When it was forked.
+                  returned: always
+                  type: float
+                  sample: 1795382171.43
+                kind:
+                  description: V(rdb_save), V(rdb_to_replicas), V(aof_rewrite), V(module_fork), or V(unknown) where the title does not tell.
+                  returned: always
+                  type: str
+                  sample: rdb_save
+                oom_score_adj:
+                  description: Its adjustment for the out-of-memory killer.
+                  returned: always
+                  type: int
+                  sample: 800
+                cpu_seconds:
+                  description: Processor time that it has used.
+                  returned: always
+                  type: float
+                  sample: 1.52
+                wait_channel:
+                  description: What it waits for in the kernel.
+                  returned: always
+                  type: str
+                  sample: folio_wait_bit_common
+                kernel_stack:
+                  description: Always V(null) for now.
+                  returned: always
+                  type: str
+                written_bytes:
+                  description: What it has written.
+                  returned: always
+                  type: int
+                  sample: 73400320
+            timezone:
+              description: Its C(TZ). V(null) where it has none, or where it can't be read.
+              returned: always
+              type: str
+              sample: Europe/Berlin
+        cgroups:
+          description: Its control groups. V(null) where the kernel has none.
+          returned: always
+          type: dict
+          contains:
+            version:
+              description: V(1), V(2) or V(hybrid).
+              returned: always
+              type: raw
+              sample: 2
+            path:
+              description: Its group.
+              returned: always
+              type: str
+              sample: /system.slice/redis-server.service
+            memory:
+              description: Memory limits of its own group, then of each ancestor.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                path:
+                  description: The group.
+                  returned: always
+                  type: str
+                  sample: /system.slice
+                limit_bytes:
+                  description: Bytes, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: unlimited
+                soft_limit_bytes:
+                  description: C(memory.high), or the soft limit of version 1; bytes, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: unlimited
+                usage_bytes:
+                  description: What is used.
+                  returned: always
+                  type: int
+                  sample: 1044480
+                swap_limit_bytes:
+                  description: Swap alone; bytes, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: 0
+                oom_kill_count:
+                  description: Processes that the kernel has killed in it; with version 2, in the groups below it too.
+                  returned: always
+                  type: int
+                  sample: 0
+                oom_event_count:
+                  description: How often it ran out of memory (version 2).
+                  returned: always
+                  type: int
+                  sample: 0
+                max_event_count:
+                  description: How often it met its limit.
+                  returned: always
+                  type: int
+                  sample: 12
+                anonymous_bytes:
+                  description: Memory of its processes.
+                  returned: always
+                  type: int
+                  sample: 696320
+                file_bytes:
+                  description: Page cache.
+                  returned: always
+                  type: int
+                  sample: 28672
+                oom_group:
+                  description: Whether all its processes are killed together (version 2).
+                  returned: always
+                  type: bool
+                  sample: false
+            pids:
+              description: Limits on processes and threads of its own group, then of each ancestor.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                path:
+                  description: The group.
+                  returned: always
+                  type: str
+                  sample: /system.slice
+                limit:
+                  description: A number, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: 4915
+                current:
+                  description: Processes and threads there are.
+                  returned: always
+                  type: int
+                  sample: 7
+                max_event_count:
+                  description: How often a fork was refused.
+                  returned: always
+                  type: int
+                  sample: 0
+            truncated_at_namespace:
+              description: Whether there may be ancestors that can't be seen from here.
+              returned: always
+              type: bool
+              sample: false
+        data_directory:
+          description: The directory that the server writes to.
+          returned: always
+          type: dict
+          contains:
+            path:
+              description: As the process sees it, its working directory.
+              returned: always
+              type: str
+              sample: /var/lib/redis
+            deleted:
+              description: Whether it was removed while the server runs.
+              returned: always
+              type: bool
+              sample: false
+            configured:
+              description: The setting C(dir), where it is known.
+              returned: always
+              type: str
+              sample: /var/lib/redis
+            root:
+              description: The process's root directory.
+              returned: always
+              type: str
+              sample: /
+            process_view:
+              description: The file system that the server really writes to.
+              returned: always
+              type: dict
+              contains:
+                device:
+                  description: Device number.
+                  returned: always
+                  type: str
+                  sample: '254:1'
+                inode:
+                  description: Number of the directory.
+                  returned: always
+                  type: int
+                  sample: 131073
+                mount_point:
+                  description: Where it is mounted.
+                  returned: always
+                  type: str
+                  sample: /
+                mount_options:
+                  description: Options of this mount.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - rw
+                    - relatime
+                super_options:
+                  description: Options of the file system.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - rw
+                type:
+                  description: Its type.
+                  returned: always
+                  type: str
+                  sample: ext4
+                source:
+                  description: What is mounted.
+                  returned: always
+                  type: str
+                  sample: /dev/vda1
+                read_only:
+                  description: Whether this mount is read-only.
+                  returned: always
+                  type: bool
+                  sample: false
+                super_read_only:
+                  description: Whether the whole file system is read-only.
+                  returned: always
+                  type: bool
+                  sample: false
+                total_bytes:
+                  description: Its size.
+                  returned: always
+                  type: int
+                  sample: 21003583488
+                free_bytes:
+                  description: What is free, the reserve included.
+                  returned: always
+                  type: int
+                  sample: 10501791744
+                available_bytes:
+                  description: What an ordinary user can have.
+                  returned: always
+                  type: int
+                  sample: 9428049920
+                usable_bytes:
+                  description: What the server's user can have.
+                  returned: always
+                  type: int
+                  sample: 9428049920
+                inodes_total:
+                  description: Number of inodes. V(null) where there is no such number.
+                  returned: always
+                  type: int
+                  sample: 1310720
+                inodes_free:
+                  description: Inodes that are free.
+                  returned: always
+                  type: int
+                  sample: 1250000
+                inodes_usable:
+                  description: Inodes that the server's user can have.
+                  returned: always
+                  type: int
+                  sample: 1250000
+                is_root_volume:
+                  description: Whether the host's root directory lies on it.
+                  returned: always
+                  type: bool
+                  sample: true
+                holds_logs:
+                  description: Whether C(/var/log) lies on it.
+                  returned: always
+                  type: bool
+                  sample: true
+            host_view:
+              description: What lies at that path now, as the host sees it.
+              returned: always
+              type: dict
+              contains:
+                device:
+                  description: Device number.
+                  returned: always
+                  type: str
+                  sample: '254:1'
+                inode:
+                  description: Number of the directory.
+                  returned: always
+                  type: int
+                  sample: 131073
+                mount_point:
+                  description: Where it is mounted.
+                  returned: always
+                  type: str
+                  sample: /
+                mount_options:
+                  description: Options of this mount.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - rw
+                    - relatime
+                super_options:
+                  description: Options of the file system.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - rw
+                type:
+                  description: Its type.
+                  returned: always
+                  type: str
+                  sample: ext4
+                source:
+                  description: What is mounted.
+                  returned: always
+                  type: str
+                  sample: /dev/vda1
+                read_only:
+                  description: Whether this mount is read-only.
+                  returned: always
+                  type: bool
+                  sample: false
+                super_read_only:
+                  description: Whether the whole file system is read-only.
+                  returned: always
+                  type: bool
+                  sample: false
+                total_bytes:
+                  description: Its size.
+                  returned: always
+                  type: int
+                  sample: 21003583488
+                free_bytes:
+                  description: What is free, the reserve included.
+                  returned: always
+                  type: int
+                  sample: 10501791744
+                available_bytes:
+                  description: What an ordinary user can have.
+                  returned: always
+                  type: int
+                  sample: 9428049920
+                usable_bytes:
+                  description: What the server's user can have.
+                  returned: always
+                  type: int
+                  sample: 9428049920
+                inodes_total:
+                  description: Number of inodes. V(null) where there is no such number.
+                  returned: always
+                  type: int
+                  sample: 1310720
+                inodes_free:
+                  description: Inodes that are free.
+                  returned: always
+                  type: int
+                  sample: 1250000
+                inodes_usable:
+                  description: Inodes that the server's user can have.
+                  returned: always
+                  type: int
+                  sample: 1250000
+                is_root_volume:
+                  description: Whether the host's root directory lies on it.
+                  returned: always
+                  type: bool
+                  sample: true
+                holds_logs:
+                  description: Whether C(/var/log) lies on it.
+                  returned: always
+                  type: bool
+                  sample: true
+            lookup_view:
+              description: What lies at that path now, as the server would find it.
+              returned: always
+              type: dict
+              contains:
+                device:
+                  description: Device number.
+                  returned: always
+                  type: str
+                  sample: '254:1'
+                inode:
+                  description: Number of the directory.
+                  returned: always
+                  type: int
+                  sample: 131073
+                mount_point:
+                  description: Where it is mounted.
+                  returned: always
+                  type: str
+                  sample: /
+                mount_options:
+                  description: Options of this mount.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - rw
+                    - relatime
+                super_options:
+                  description: Options of the file system.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - rw
+                type:
+                  description: Its type.
+                  returned: always
+                  type: str
+                  sample: ext4
+                source:
+                  description: What is mounted.
+                  returned: always
+                  type: str
+                  sample: /dev/vda1
+                read_only:
+                  description: Whether this mount is read-only.
+                  returned: always
+                  type: bool
+                  sample: false
+                super_read_only:
+                  description: Whether the whole file system is read-only.
+                  returned: always
+                  type: bool
+                  sample: false
+                total_bytes:
+                  description: Its size.
+                  returned: always
+                  type: int
+                  sample: 21003583488
+                free_bytes:
+                  description: What is free, the reserve included.
+                  returned: always
+                  type: int
+                  sample: 10501791744
+                available_bytes:
+                  description: What an ordinary user can have.
+                  returned: always
+                  type: int
+                  sample: 9428049920
+                usable_bytes:
+                  description: What the server's user can have.
+                  returned: always
+                  type: int
+                  sample: 9428049920
+                inodes_total:
+                  description: Number of inodes. V(null) where there is no such number.
+                  returned: always
+                  type: int
+                  sample: 1310720
+                inodes_free:
+                  description: Inodes that are free.
+                  returned: always
+                  type: int
+                  sample: 1250000
+                inodes_usable:
+                  description: Inodes that the server's user can have.
+                  returned: always
+                  type: int
+                  sample: 1250000
+                is_root_volume:
+                  description: Whether the host's root directory lies on it.
+                  returned: always
+                  type: bool
+                  sample: true
+                holds_logs:
+                  description: Whether C(/var/log) lies on it.
+                  returned: always
+                  type: bool
+                  sample: true
+            same_directory:
+              description: Whether the server would find the directory that it writes to.
+              returned: always
+              type: bool
+              sample: true
+            owner:
+              description: Whose directory it is.
+              returned: always
+              type: dict
+              contains:
+                uid:
+                  description: User id.
+                  returned: always
+                  type: int
+                  sample: 106
+                gid:
+                  description: Group id.
+                  returned: always
+                  type: int
+                  sample: 110
+                mode:
+                  description: Permissions.
+                  returned: always
+                  type: str
+                  sample: '0750'
+                user:
+                  description: Name of the user.
+                  returned: always
+                  type: str
+                  sample: redis
+                group:
+                  description: Name of the group.
+                  returned: always
+                  type: str
+                  sample: redis
+            access_acl:
+              description: Whether it has an access control list.
+              returned: always
+              type: bool
+              sample: false
+            permission_chain:
+              description: From the root directory to it.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                path:
+                  description: One directory.
+                  returned: always
+                  type: str
+                  sample: /var/lib
+                uid:
+                  description: Its user.
+                  returned: always
+                  type: int
+                  sample: 0
+                gid:
+                  description: Its group.
+                  returned: always
+                  type: int
+                  sample: 0
+                mode:
+                  description: Its permissions.
+                  returned: always
+                  type: str
+                  sample: '0755'
+                access_acl:
+                  description: Whether it has an access control list.
+                  returned: always
+                  type: bool
+                  sample: false
+                search_allowed:
+                  description: Whether the server may pass through it.
+                  returned: always
+                  type: bool
+                  sample: true
+            access:
+              description: What classic permissions and access control lists allow the server.
+              returned: always
+              type: dict
+              contains:
+                writable:
+                  description: Whether it may make files.
+                  returned: always
+                  type: bool
+                  sample: true
+                searchable:
+                  description: Whether it may reach files.
+                  returned: always
+                  type: bool
+                  sample: true
+                blocked_by:
+                  description: The first directory that refuses.
+                  returned: always
+                  type: str
+                  sample: /var/lib
+                reason:
+                  description: Why it does.
+                  returned: always
+                  type: str
+                  sample: mode 0700 of root
+            sticky:
+              description: Whether only owners may replace files.
+              returned: always
+              type: bool
+              sample: false
+            attributes:
+              description: Attributes of the directory.
+              returned: always
+              type: dict
+              contains:
+                immutable:
+                  description: C(chattr +i).
+                  returned: always
+                  type: bool
+                  sample: false
+                append_only:
+                  description: C(chattr +a).
+                  returned: always
+                  type: bool
+                  sample: false
+            dump:
+              description: The file that a save replaces.
+              returned: always
+              type: dict
+              contains:
+                name:
+                  description: Its name.
+                  returned: always
+                  type: str
+                  sample: dump.rdb
+                exists:
+                  description: Whether it is there.
+                  returned: always
+                  type: bool
+                  sample: true
+                type:
+                  description: V(file), V(directory), V(symlink) or V(other).
+                  returned: always
+                  type: str
+                  sample: file
+                size_bytes:
+                  description: Its size.
+                  returned: always
+                  type: int
+                  sample: 1048576
+                modified_unix:
+                  description: When it was last replaced.
+                  returned: always
+                  type: float
+                  sample: 1795382171.43
+                uid:
+                  description: Its user.
+                  returned: always
+                  type: int
+                  sample: 106
+                gid:
+                  description: Its group.
+                  returned: always
+                  type: int
+                  sample: 110
+                mode:
+                  description: Its permissions.
+                  returned: always
+                  type: str
+                  sample: '0660'
+                is_mount_point:
+                  description: Whether something is mounted on it.
+                  returned: always
+                  type: bool
+                  sample: false
+                directory_empty:
+                  description: For a directory, whether it is empty.
+                  returned: always
+                  type: bool
+                  sample: false
+                attributes:
+                  description: Its attributes.
+                  returned: always
+                  type: dict
+                  contains:
+                    immutable:
+                      description: C(chattr +i).
+                      returned: always
+                      type: bool
+                      sample: false
+                    append_only:
+                      description: C(chattr +a).
+                      returned: always
+                      type: bool
+                      sample: false
+            temp_files:
+              description: Temporary files of saves.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                name:
+                  description: Its name.
+                  returned: always
+                  type: str
+                  sample: temp-4799.rdb
+                kind:
+                  description: V(rdb_child), V(rdb_replica_sync) or V(aof_rewrite).
+                  returned: always
+                  type: str
+                  sample: rdb_child
+                pid:
+                  description: The number in its name.
+                  returned: always
+                  type: int
+                  sample: 4799
+                size_bytes:
+                  description: Its size.
+                  returned: always
+                  type: int
+                  sample: 73400320
+                modified_unix:
+                  description: When it was last written to.
+                  returned: always
+                  type: float
+                  sample: 1795382175.0
+                uid:
+                  description: Its user.
+                  returned: always
+                  type: int
+                  sample: 106
+                holder:
+                  description: V(live_child), V(server), V(other_process), V(none) or V(unknown).
+                  returned: always
+                  type: str
+                  sample: none
+                open:
+                  description: Whether a process has it open.
+                  returned: always
+                  type: bool
+                  sample: false
+            temp_files_bytes:
+              description: Their size in all.
+              returned: always
+              type: int
+              sample: 73400320
+            temp_files_truncated:
+              description: Whether there are more than are listed.
+              returned: always
+              type: bool
+              sample: false
+            entries_truncated:
+              description: Whether the directory has more entries than were looked at.
+              returned: always
+              type: bool
+              sample: false
+            aof:
+              description: The append only file. V(null) where it is not in use or not known.
+              returned: always
+              type: dict
+              contains:
+                exists:
+                  description: Whether it is there.
+                  returned: always
+                  type: bool
+                  sample: false
+                size_bytes:
+                  description: Its size.
+                  returned: always
+                  type: int
+                  sample: 0
+        systemd:
+          description: The unit that runs the server. V(null) where none does.
+          returned: always
+          type: dict
+          contains:
+            unit:
+              description: Its name.
+              returned: always
+              type: str
+              sample: redis-server.service
+            load_state:
+              description: As C(systemctl show) has it.
+              returned: always
+              type: str
+              sample: loaded
+            active_state:
+              description: As C(systemctl show) has it.
+              returned: always
+              type: str
+              sample: active
+            sub_state:
+              description: As C(systemctl show) has it.
+              returned: always
+              type: str
+              sample: running
+            type:
+              description: How it starts.
+              returned: always
+              type: str
+              sample: notify
+            fragment_path:
+              description: The unit file.
+              returned: always
+              type: str
+              sample: /lib/systemd/system/redis-server.service
+            drop_in_paths:
+              description: The drop-ins.
+              returned: always
+              type: list
+              elements: str
+              sample: []
+            user:
+              description: C(User).
+              returned: always
+              type: str
+              sample: redis
+            group:
+              description: C(Group).
+              returned: always
+              type: str
+              sample: redis
+            restart:
+              description: C(Restart).
+              returned: always
+              type: str
+              sample: always
+            restart_count:
+              description: How often it was restarted.
+              returned: always
+              type: int
+              sample: 0
+            result:
+              description: How it ended last.
+              returned: always
+              type: str
+              sample: success
+            oom_policy:
+              description: C(OOMPolicy).
+              returned: always
+              type: str
+              sample: stop
+            status_text:
+              description: What the server told systemd.
+              returned: always
+              type: str
+              sample: Ready to accept connections
+            timeout_stop_usec:
+              description: How long a stop may take, in microseconds, or V(infinity).
+              returned: always
+              type: raw
+              sample: 90000000
+            need_daemon_reload:
+              description: Whether the files changed since systemd read them.
+              returned: always
+              type: bool
+              sample: false
+            sandbox:
+              description: What it is shut off from.
+              returned: always
+              type: dict
+              contains:
+                ProtectSystem:
+                  description: As in the unit.
+                  returned: always
+                  type: str
+                  sample: strict
+                ProtectHome:
+                  description: As in the unit.
+                  returned: always
+                  type: str
+                  sample: 'yes'
+                ReadWritePaths:
+                  description: As in the unit.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample:
+                    - /var/lib/redis
+                ReadOnlyPaths:
+                  description: As in the unit.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample: []
+                InaccessiblePaths:
+                  description: As in the unit.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample: []
+                BindPaths:
+                  description: As in the unit.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample: []
+                TemporaryFileSystem:
+                  description: As in the unit.
+                  returned: always
+                  type: list
+                  elements: str
+                  sample: []
+                PrivateTmp:
+                  description: As in the unit.
+                  returned: always
+                  type: raw
+                  sample: true
+                PrivateUsers:
+                  description: As in the unit.
+                  returned: always
+                  type: raw
+                  sample: true
+                PrivateDevices:
+                  description: As in the unit.
+                  returned: always
+                  type: raw
+                  sample: true
+                StateDirectory:
+                  description: As in the unit.
+                  returned: always
+                  type: raw
+                  sample: redis
+                RootDirectory:
+                  description: As in the unit.
+                  returned: always
+                  type: str
+                  sample: ''
+                SystemCallFilter:
+                  description: As in the unit.
+                  returned: always
+                  type: str
+                  sample: '@system-service'
+                RestrictNamespaces:
+                  description: As in the unit.
+                  returned: always
+                  type: raw
+                  sample: true
+                UMask:
+                  description: As in the unit.
+                  returned: always
+                  type: str
+                  sample: '0007'
+            limits:
+              description: Its limits.
+              returned: always
+              type: dict
+              contains:
+                LimitNPROC:
+                  description: A number, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: 96364
+                LimitFSIZE:
+                  description: Bytes, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: unlimited
+                LimitNOFILE:
+                  description: A number, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: 65535
+                LimitCPU:
+                  description: Time, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: unlimited
+                TasksMax:
+                  description: A number, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: 4915
+                MemoryMax:
+                  description: Bytes, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: unlimited
+                MemoryHigh:
+                  description: Bytes, or V(unlimited).
+                  returned: always
+                  type: raw
+                  sample: unlimited
+                OOMScoreAdjust:
+                  description: A number.
+                  returned: always
+                  type: raw
+                  sample: -900
+            source:
+              description: V(systemctl) has what is in force; V(files) what the files say.
+              returned: always
+              type: str
+              sample: systemctl
+        container:
+          description: The container that the server runs in. V(null) where it is in none of its own.
+          returned: always
+          type: dict
+          contains:
+            runtime:
+              description: V(docker), V(podman), V(containerd), V(crio), V(lxc), V(nspawn), V(kubernetes) or V(unknown).
+              returned: always
+              type: str
+              sample: docker
+            id:
+              description: Its id.
+              returned: always
+              type: str
+              sample: 4f3c8a1b2d5e
+            log_path:
+              description: Where its output is kept.
+              returned: always
+              type: str
+              sample: /var/lib/docker/containers/4f3c8a1b2d5e/4f3c8a1b2d5e-json.log
+            collector_inside:
+              description: Whether the module ran in it.
+              returned: always
+              type: bool
+              sample: false
+        redis_log:
+          description: What the server's log says.
+          returned: always
+          type: dict
+          contains:
+            available:
+              description: Whether it could be read.
+              returned: always
+              type: bool
+              sample: true
+            source:
+              description: V(file), V(journal), V(syslog), V(container) or V(none).
+              returned: always
+              type: str
+              sample: file
+            path:
+              description: The file that was read.
+              returned: always
+              type: str
+              sample: /var/log/redis/redis-server.log
+            format:
+              description: V(legacy), V(logfmt) or V(json).
+              returned: always
+              type: str
+              sample: legacy
+            reason:
+              description: Why it could not be read.
+              returned: always
+              type: str
+              sample: Permission denied
+            size_bytes:
+              description: Its size.
+              returned: always
+              type: int
+              sample: 10240
+            read_bytes:
+              description: How much of its end was read.
+              returned: always
+              type: int
+              sample: 10240
+            truncated:
+              description: Whether older lines were left out.
+              returned: always
+              type: bool
+              sample: false
+            oldest_unix:
+              description: Time of the oldest line.
+              returned: always
+              type: float
+              sample: 1795380257.5
+            newest_unix:
+              description: Time of the newest line.
+              returned: always
+              type: float
+              sample: 1795382257.5
+            kept:
+              description: V(false) where the log goes to C(/dev/null) or nowhere.
+              returned: always
+              type: bool
+              sample: true
+            events:
+              description: The lines that matter, oldest first.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                time_unix:
+                  description: When it was written.
+                  returned: always
+                  type: float
+                  sample: 1795382257.5
+                pid:
+                  description: The process that wrote it, in the server's own pid namespace.
+                  returned: always
+                  type: int
+                  sample: 4799
+                role:
+                  description: V(M) master, V(S) replica, V(C) child, V(X) Sentinel.
+                  returned: always
+                  type: str
+                  sample: C
+                event:
+                  description: What it says, such as V(save_started), V(fork_failed), V(open_failed), V(write_failed), V(rename_failed), V(save_failed),
+                    V(save_signalled) or V(save_succeeded).
+                  returned: always
+                  type: str
+                  sample: write_failed
+                text:
+                  description: The line, at most 400 characters.
+                  returned: always
+                  type: str
+                  sample: 'Write error while saving DB to the disk(rdbSaveRio): No space left on device'
+                changes:
+                  description: Changes that were waiting.
+                  returned: for V(save_points_met)
+                  type: int
+                  sample: 100
+                seconds:
+                  description: Within which time.
+                  returned: for V(save_points_met)
+                  type: int
+                  sample: 300
+                child_pid:
+                  description: The child.
+                  returned: for V(save_started) and V(aof_rewrite_started)
+                  type: int
+                  sample: 4799
+                errno:
+                  description: The name of the error. V(null) where the text is not a known one.
+                  returned: for failures
+                  type: str
+                  sample: ENOSPC
+                errno_text:
+                  description: The text of the error.
+                  returned: for failures
+                  type: str
+                  sample: No space left on device
+                operation:
+                  description: What failed.
+                  returned: for V(write_failed)
+                  type: str
+                  sample: rdbSaveRio
+                file:
+                  description: The file.
+                  returned: for V(open_failed) and V(rename_failed)
+                  type: str
+                  sample: temp-4799.rdb
+                directory:
+                  description: The server's directory.
+                  returned: for V(open_failed) and V(rename_failed)
+                  type: str
+                  sample: /var/lib/redis
+                destination:
+                  description: The name that the file was to get.
+                  returned: for V(rename_failed)
+                  type: str
+                  sample: dump.rdb
+                bytes:
+                  description: An amount of memory.
+                  returned: for V(copy_on_write) and V(out_of_memory_handler)
+                  type: int
+                  sample: 1048576
+                peak_bytes:
+                  description: The most that was copied.
+                  returned: for V(copy_on_write)
+                  type: int
+                  sample: 1048576
+                average_bytes:
+                  description: What was copied on the average.
+                  returned: for V(copy_on_write)
+                  type: int
+                  sample: 1048576
+                signal:
+                  description: The signal.
+                  returned: for signals
+                  type: int
+                  sample: 9
+                target:
+                  description: V(disk) or V(replicas).
+                  returned: for V(replica_sync_started)
+                  type: str
+                  sample: disk
+                module:
+                  description: The module that the stack shows.
+                  returned: for V(crash_stack)
+                  type: str
+                  sample: redisbloom
+                replica_disk:
+                  description: Whether a replica gave up since it could not write.
+                  returned: for V(panic)
+                  type: bool
+                  sample: true
+        observed_attempt:
+          description: The save that O(reproduce) started. V(null) where it started none.
+          returned: always
+          type: dict
+          contains:
+            child_pid:
+              description: The child process in the server's pid namespace.
+              returned: always
+              type: int
+              sample: 4711
+            host_pid:
+              description: The child process on the host.
+              returned: always
+              type: int
+              sample: 4711
+            server_pid:
+              description: The process id on the server's own lines of the log.
+              returned: always
+              type: int
+              sample: 4700
+            before_restart:
+              description: V(false).
+              returned: always
+              type: bool
+              sample: false
+            foreground:
+              description: V(false).
+              returned: always
+              type: bool
+              sample: false
+            target:
+              description: V(disk).
+              returned: always
+              type: str
+              sample: disk
+            trigger:
+              description: V(command).
+              returned: always
+              type: str
+              sample: command
+            started_unix:
+              description: When C(BGSAVE) was sent.
+              returned: always
+              type: float
+              sample: 1760000000.25
+            ended_unix:
+              description: When the end was seen.
+              returned: always
+              type: float
+              sample: 1760000004.5
+            outcome:
+              description: V(succeeded), V(failed), V(aborted), V(running) or V(unknown).
+              returned: always
+              type: str
+              sample: failed
+            stage:
+              description: Where it ended, one of V(fork), V(open), V(write), V(dir_fsync), V(rename), V(child), V(done). V(null) where that is unknown.
+              returned: always
+              type: str
+              sample: open
+            errno:
+              description: The name of the error.
+              returned: always
+              type: str
+              sample: EACCES
+            errno_text:
+              description: The error as the log has it.
+              returned: always
+              type: str
+              sample: Permission denied
+            operation:
+              description: The operation that failed while writing.
+              returned: always
+              type: str
+              sample: fsync
+            signal:
+              description: The signal that ended the child process.
+              returned: always
+              type: int
+              sample: 9
+            file:
+              description: The file that could not be opened or renamed.
+              returned: always
+              type: str
+              sample: temp-4711.rdb
+            directory:
+              description: The directory of that file as the server sees it.
+              returned: always
+              type: str
+              sample: /var/lib/redis
+            destination:
+              description: The file that the dump was to become.
+              returned: always
+              type: str
+              sample: dump.rdb
+            killer:
+              description: Who killed the child process, and what proves it.
+              returned: always
+              type: dict
+              sample:
+                kind: oom_cgroup
+            kernel_events:
+              description: What the kernel logged about the child process.
+              returned: always
+              type: list
+              elements: dict
+              sample: []
+            crash:
+              description: The crash of the child process, and the module that was at work.
+              returned: always
+              type: dict
+              sample:
+                signal: 11
+                module: search
+            silent:
+              description: Whether the child process failed without a line in the log. V(null) where no log could be read.
+              returned: always
+              type: bool
+              sample: false
+            lines:
+              description: The lines of the log about this save.
+              returned: always
+              type: list
+              elements: str
+              sample: []
+            source:
+              description: V(observed).
+              returned: always
+              type: str
+              sample: observed
+    gaps:
+      description: What could not be read.
+      returned: success
+      type: list
+      elements: dict
+      contains:
+        what:
+          description: What it is.
+          returned: always
+          type: str
+          sample: 'process: open files'
+        why:
+          description: The reason of the operating system.
+          returned: always
+          type: str
+          sample: 'Permission denied: the process is another user''s'
+        remedy:
+          description: What would make it readable.
+          returned: always
+          type: str
+          sample: 'Run as root (become: true).'
 """
 
 from ansible.module_utils.basic import AnsibleModule
