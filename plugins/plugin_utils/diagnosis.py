@@ -19,7 +19,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast impo
 from ansible_collections.redisops.persistence.plugins.plugin_utils.recovery import exposure, recovery
 from ansible_collections.redisops.persistence.plugins.plugin_utils.risks import find_risks
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Outcome, Rules
-from ansible_collections.redisops.persistence.plugins.plugin_utils.signal_names import SIGNALS
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signal_names import SHORT_NAMES, SIGNALS
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals import compute_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import running_place
 from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill
@@ -135,7 +135,7 @@ def build_case(instance: Mapping, peers: list[Mapping], host: Mapping, now: floa
 def build_context(case: Case) -> dict[str, t.Any]:
     """What the expressions of the rules are evaluated over."""
     instance = case.instance
-    return {
+    context: dict[str, t.Any] = {
         "redis": dict(case.redis),
         "info": dict(case.info),
         "config": dict(case.config),
@@ -153,6 +153,8 @@ def build_context(case: Case) -> dict[str, t.Any]:
         "connection": dict(mapping(instance, "connection")),
         "now": case.now,
     }
+    context.update({long: context[short] for short, long in SHORT_NAMES.items()})
+    return context
 
 
 def _command_line_client(case: Case) -> str:

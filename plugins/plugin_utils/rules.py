@@ -32,6 +32,9 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.tree import S
 # libyaml's is ten times as fast where PyYAML has it; both read plain data only.
 _YAML_LOADER: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# YAML 1.1 reads the bare keys yes and no as booleans, and JSON makes texts of those.
+_ANSWER_KEYS: dict[t.Any, str] = {True: YES, "true": YES, "True": YES, False: NO, "false": NO, "False": NO}
+
 RuleData = t.Mapping[str, t.Any]
 RuleList = t.Sequence[RuleData]
 
@@ -184,7 +187,9 @@ def merge(shipped: RuleList, extra: RuleList | None, kind: str) -> list[dict[str
             if rule_id in seen:
                 raise RuleError(f"{kind} '{rule_id}'", f"is defined twice in the {origin} rules")
             seen.add(rule_id)
-            merged.setdefault(rule_id, {}).update(rule)
+            merged.setdefault(rule_id, {}).update(
+                {t.cast(str, _ANSWER_KEYS.get(key, key)): value for key, value in rule.items()}
+            )
     return list(merged.values())
 
 
@@ -329,11 +334,8 @@ class _Reader:
 def _read_node(data: RuleData) -> Node:
     reader = _Reader("node", data)
     leads: dict[str, Lead] = {}
-    # PyYAML reads the bare keys yes and no as booleans.
-    for answer, spellings in ((YES, ("yes", True)), (NO, ("no", False)), (UNKNOWN, ("unknown",))):
-        lead: t.Any = None
-        for spelling in spellings:
-            lead = reader.take(t.cast(str, spelling)) or lead
+    for answer in (YES, NO, UNKNOWN):
+        lead: t.Any = reader.take(answer)
         if isinstance(lead, (list, tuple)) and lead and all(isinstance(item, str) for item in lead):
             leads[answer] = tuple(lead)
         elif isinstance(lead, str) and lead:

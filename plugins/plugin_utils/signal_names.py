@@ -10,11 +10,13 @@ A signal is computed before the tree is asked, because JMESPath has no arithmeti
 
 from __future__ import annotations
 
-# The parts of the context (docs/evidence.md): ``dir`` is data_directory, ``log`` redis_log, ``kernel`` host.kernel_log.
+# Short names of parts of the evidence (docs/evidence.md); the long ones may be used as well.
+SHORT_NAMES = {"dir": "data_directory", "log": "redis_log", "kernel": "kernel_log"}
+# The parts of the context.
 CONTEXT_NAMES = frozenset(
     (
-        "redis", "info", "config", "process", "host", "cgroups", "dir", "systemd", "container", "log", "kernel",
-        "attempt", "streak", "signals", "connection", "now",
+        "redis", "info", "config", "process", "host", "cgroups", "systemd", "container", "connection", "now",
+        "attempt", "streak", "signals", *SHORT_NAMES, *SHORT_NAMES.values(),
     )
 )  # fmt: skip
 

@@ -40,7 +40,7 @@ def judge(document: Document) -> Document:
     return documents[0]
 
 
-def causes(diagnosis: Document) -> t.List[str]:
+def causes(diagnosis: Document) -> list[str]:
     return [cause["id"] for cause in diagnosis["causes"]]
 
 
@@ -66,7 +66,7 @@ def forked(errno: str) -> Document:
     return failing([log_event("fork_failed", 30, errno=errno, errno_text=errno)])
 
 
-def with_(document: Document, changes: t.Dict[str, t.Any]) -> Document:
+def with_(document: Document, changes: dict[str, t.Any]) -> Document:
     """Each path is of the instance, or of the host when it starts with ``host/``."""
     for path, value in changes.items():
         document = change(document, path, value) if path.startswith("host/") else of_instance(document, path, value)
@@ -75,167 +75,339 @@ def with_(document: Document, changes: t.Dict[str, t.Any]) -> Document:
 
 BLOCKED = {
     "data_directory/access": {
-        "writable": False, "searchable": True, "blocked_by": make.DIRECTORY, "reason": "mode 0555 of the owner",
+        "writable": False,
+        "searchable": True,
+        "blocked_by": make.DIRECTORY,
+        "reason": "mode 0555 of the owner",
     },
-}  # fmt: skip
+}
 READ_ONLY = filesystem(read_only=True, super_read_only=True)
 GROUP_FULL = [
     {
-        "path": "/redis", "limit_bytes": GIB, "usage_bytes": GIB, "oom_kill_count": 0, "max_event_count": 3,
-        "file_bytes": 0, "anonymous_bytes": GIB,
+        "path": "/redis",
+        "limit_bytes": GIB,
+        "usage_bytes": GIB,
+        "oom_kill_count": 0,
+        "max_event_count": 3,
+        "file_bytes": 0,
+        "anonymous_bytes": GIB,
     }
-]  # fmt: skip
+]
 ORPHAN = {
-    "name": "temp-1500.rdb", "kind": "rdb_child", "pid": 1500, "size_bytes": 10 * GIB, "modified_unix": NOW - 7000,
-    "uid": 110, "holder": "none", "open": False,
-}  # fmt: skip
+    "name": "temp-1500.rdb",
+    "kind": "rdb_child",
+    "pid": 1500,
+    "size_bytes": 10 * GIB,
+    "modified_unix": NOW - 7000,
+    "uid": 110,
+    "holder": "none",
+    "open": False,
+}
 
 # id: (evidence, verdict, least confidence, still present, forecast)
 CONFIRMED, PROBABLE, POSSIBLE = "confirmed", "probable", "possible"
-FAULTS: t.Dict[str, t.Tuple[Document, str, str, t.Optional[bool], str]] = {
+FAULTS: dict[str, tuple[Document, str, str, bool | None, str]] = {
     "commit limit": (
         with_(forked("ENOMEM"), {"host/overcommit/mode": 2, "host/memory/committed_bytes": int(3.9 * GIB)}),
-        "fork_commit_limit", CONFIRMED, True, "will_fail",
+        "fork_commit_limit",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "commit limit, mode changed since": (
         with_(
             forked("ENOMEM"),
-            {"host/kernel_log/events": [{"event": "commit_refused", "pid": SERVER_PID, "bytes": GIB, "time_unix": NOW - 30,
-                                         "command": "redis-server", "text": "__vm_enough_memory: pid: 1000"}]},
+            {
+                "host/kernel_log/events": [
+                    {
+                        "event": "commit_refused",
+                        "pid": SERVER_PID,
+                        "bytes": GIB,
+                        "time_unix": NOW - 30,
+                        "command": "redis-server",
+                        "text": "__vm_enough_memory: pid: 1000",
+                    }
+                ]
+            },
         ),
-        "fork_commit_limit", CONFIRMED, False, "will_succeed",
+        "fork_commit_limit",
+        CONFIRMED,
+        False,
+        "will_succeed",
     ),
     "heuristic, one mapping beyond memory": (
         with_(forked("ENOMEM"), {"host/overcommit/mode": 0, "process/largest_private_mapping_bytes": 9 * GIB}),
-        "fork_overcommit_heuristic", CONFIRMED, True, "will_fail",
+        "fork_overcommit_heuristic",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "heuristic, old kernel": (
-        with_(forked("ENOMEM"), {"host/overcommit/mode": 0, "host/kernel_version": [4, 15],
-                                 "process/largest_private_mapping_bytes": 6 * GIB}),
-        "fork_overcommit_heuristic", CONFIRMED, True, "will_fail",
+        with_(
+            forked("ENOMEM"),
+            {
+                "host/overcommit/mode": 0,
+                "host/kernel_version": [4, 15],
+                "process/largest_private_mapping_bytes": 6 * GIB,
+            },
+        ),
+        "fork_overcommit_heuristic",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "fork in a full group": (
         with_(forked("ENOMEM"), {"cgroups/memory": GROUP_FULL}),
-        "fork_cgroup_memory", CONFIRMED, True, "will_fail",
+        "fork_cgroup_memory",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "fork without memory": (forked("ENOMEM"), "fork_out_of_memory", CONFIRMED, None, "unknown"),
     "process limit": (
-        with_(forked("EAGAIN"), {"process/uid_threads": 4096}), "fork_process_limit", CONFIRMED, True, "will_fail",
+        with_(forked("EAGAIN"), {"process/uid_threads": 4096}),
+        "fork_process_limit",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "pids limit of an ancestor": (
-        with_(forked("EAGAIN"), {"cgroups/pids": [
-            {"path": "/a/b", "limit": "unlimited", "current": 6, "max_event_count": 0},
-            {"path": "/a", "limit": 100, "current": 100, "max_event_count": 4}]}),
-        "fork_pids_limit", CONFIRMED, True, "will_fail",
+        with_(
+            forked("EAGAIN"),
+            {
+                "cgroups/pids": [
+                    {"path": "/a/b", "limit": "unlimited", "current": 6, "max_event_count": 0},
+                    {"path": "/a", "limit": 100, "current": 100, "max_event_count": 4},
+                ]
+            },
+        ),
+        "fork_pids_limit",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "fork forbidden": (forked("EPERM"), "fork_forbidden", CONFIRMED, None, "unknown"),
     "hijacked directory": (
         with_(
-            failing(failed_child(child_line("open_failed", errno="EACCES", errno_text="Permission denied",
-                                            file="root", directory="/var/spool/cron"))),
+            failing(
+                failed_child(
+                    child_line(
+                        "open_failed",
+                        errno="EACCES",
+                        errno_text="Permission denied",
+                        file="root",
+                        directory="/var/spool/cron",
+                    )
+                )
+            ),
             {"redis/config/dir": "/var/spool/cron", "redis/config/dbfilename": "root", **BLOCKED},
         ),
-        "hijacked_dir", CONFIRMED, True, "will_fail",
+        "hijacked_dir",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "permission": (with_(opened("EACCES"), BLOCKED), "dir_permission_denied", CONFIRMED, True, "will_fail"),
     "permission, repaired since": (opened("EACCES"), "dir_permission_denied", CONFIRMED, False, "will_succeed"),
     "security module": (
-        with_(opened("EACCES"), {
-            "host/lsm/selinux": "enforcing",
-            "host/kernel_log/events": [{"event": "access_denied", "system": "selinux", "pid": CHILD_PID, "command": "redis-server",
-                                        "path": "temp-2000.rdb", "time_unix": NOW - 30, "text": "avc: denied"}]}),
-        "access_control_denied", CONFIRMED, None, "unknown",
+        with_(
+            opened("EACCES"),
+            {
+                "host/lsm/selinux": "enforcing",
+                "host/kernel_log/events": [
+                    {
+                        "event": "access_denied",
+                        "system": "selinux",
+                        "pid": CHILD_PID,
+                        "command": "redis-server",
+                        "path": "temp-2000.rdb",
+                        "time_unix": NOW - 30,
+                        "text": "avc: denied",
+                    }
+                ],
+            },
+        ),
+        "access_control_denied",
+        CONFIRMED,
+        None,
+        "unknown",
     ),
     "security module without a record": (
-        with_(opened("EACCES"), {"host/lsm/selinux": "enforcing"}), "access_control_denied", PROBABLE, None, "unknown",
+        with_(opened("EACCES"), {"host/lsm/selinux": "enforcing"}),
+        "access_control_denied",
+        PROBABLE,
+        None,
+        "unknown",
     ),
     "directory missing": (
         with_(opened("ENOENT"), {"data_directory/deleted": True, "data_directory/dump/exists": False}),
-        "dir_missing", CONFIRMED, True, "will_fail",
+        "dir_missing",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "read-only": (
         with_(opened("EROFS"), {"data_directory/process_view": READ_ONLY, "data_directory/host_view": READ_ONLY}),
-        "filesystem_read_only", CONFIRMED, True, "will_fail",
+        "filesystem_read_only",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "sandbox": (
-        with_(opened("EROFS"), {"data_directory/process_view": filesystem(read_only=True),
-                                "process/namespaces/mount/is_host": False}),
-        "sandbox_read_only", CONFIRMED, True, "will_fail",
+        with_(
+            opened("EROFS"),
+            {"data_directory/process_view": filesystem(read_only=True), "process/namespaces/mount/is_host": False},
+        ),
+        "sandbox_read_only",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "container with a read-only root": (
-        with_(opened("EROFS"), {"data_directory/process_view": filesystem(read_only=True, inode=4), "data_directory/host_view": None,
-                                "process/namespaces/mount/is_host": False}),
-        "sandbox_read_only", CONFIRMED, True, "will_fail",
+        with_(
+            opened("EROFS"),
+            {
+                "data_directory/process_view": filesystem(read_only=True, inode=4),
+                "data_directory/host_view": None,
+                "process/namespaces/mount/is_host": False,
+            },
+        ),
+        "sandbox_read_only",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "inodes": (
         with_(opened("ENOSPC"), {"data_directory/process_view": filesystem(inodes_free=0, inodes_usable=0)}),
-        "inodes_exhausted", CONFIRMED, True, "will_fail",
+        "inodes_exhausted",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "immutable directory": (
         with_(opened("EPERM"), {"data_directory/attributes": {"immutable": True, "append_only": False}}),
-        "dir_immutable", CONFIRMED, True, "will_fail",
+        "dir_immutable",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "append-only directory": (
         with_(renamed("EPERM"), {"data_directory/attributes": {"immutable": False, "append_only": True}}),
-        "dir_immutable", CONFIRMED, True, "will_fail",
+        "dir_immutable",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "open files": (
-        with_(opened("EMFILE"), {"process/open_files": 10_000}), "too_many_open_files", CONFIRMED, True, "will_fail",
+        with_(opened("EMFILE"), {"process/open_files": 10_000}),
+        "too_many_open_files",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "disk full": (
         with_(written("ENOSPC"), {"data_directory/process_view": filesystem(usable_bytes=100 * MIB)}),
-        "disk_full", CONFIRMED, True, "will_fail",
+        "disk_full",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "disk full then, free now": (written("ENOSPC"), "disk_full", CONFIRMED, False, "will_succeed"),
     "quota": (written("EDQUOT", "fsync"), "quota_exceeded", CONFIRMED, None, "unknown"),
     "file size, by signal": (
-        with_(failing(signalled_child(25)), {"process/limits/fsize/soft": MIB}), "file_size_limit", CONFIRMED, True, "will_fail",
+        with_(failing(signalled_child(25)), {"process/limits/fsize/soft": MIB}),
+        "file_size_limit",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "file size, by errno": (
-        with_(written("EFBIG"), {"process/limits/fsize/soft": MIB}), "file_size_limit", CONFIRMED, True, "will_fail",
+        with_(written("EFBIG"), {"process/limits/fsize/soft": MIB}),
+        "file_size_limit",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "input or output": (written("EIO", "fsync"), "io_error", CONFIRMED, None, "unknown"),
     "stale network storage": (opened("ESTALE"), "io_error", CONFIRMED, None, "unknown"),
     "sync": (written("ENOSYS"), "sync_unsupported", CONFIRMED, None, "unknown"),
     "directory sync": (
         failing(failed_child(child_line("dir_fsync_failed", errno="EIO", errno_text="Input/output error"))),
-        "dir_fsync_failed", CONFIRMED, None, "unknown",
+        "dir_fsync_failed",
+        CONFIRMED,
+        None,
+        "unknown",
     ),
     "destination is a directory": (
-        with_(renamed("EISDIR"), {"data_directory/dump/type": "directory"}), "destination_is_directory", CONFIRMED, True, "will_fail",
+        with_(renamed("EISDIR"), {"data_directory/dump/type": "directory"}),
+        "destination_is_directory",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "destination is a mount": (
-        with_(renamed("EBUSY"), {"data_directory/dump/is_mount_point": True}), "destination_is_mount", CONFIRMED, True, "will_fail",
+        with_(renamed("EBUSY"), {"data_directory/dump/is_mount_point": True}),
+        "destination_is_mount",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "destination immutable": (
         with_(renamed("EPERM"), {"data_directory/dump/attributes": {"immutable": True, "append_only": False}}),
-        "destination_protected", CONFIRMED, True, "will_fail",
+        "destination_protected",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "destination of another owner in a sticky directory": (
-        with_(renamed("EPERM"), {"data_directory/sticky": True, "data_directory/owner/uid": 0, "data_directory/dump/uid": 0}),
-        "destination_protected", CONFIRMED, True, "will_fail",
+        with_(
+            renamed("EPERM"),
+            {"data_directory/sticky": True, "data_directory/owner/uid": 0, "data_directory/dump/uid": 0},
+        ),
+        "destination_protected",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "rename": (renamed("EXDEV"), "rename_failed", CONFIRMED, None, "unknown"),
     "child killed in its group": (
-        with_(failing(signalled_child(9)), {
-            "host/kernel_log/events": [oom_kill(CHILD_PID, "cgroup")],
-            "cgroups/memory": [{**GROUP_FULL[0], "limit_bytes": int(1.2 * GIB), "path": "/system.slice/redis.service"}]}),
-        "child_oom_killed_cgroup", CONFIRMED, True, "will_fail",
+        with_(
+            failing(signalled_child(9)),
+            {
+                "host/kernel_log/events": [oom_kill(CHILD_PID, "cgroup")],
+                "cgroups/memory": [
+                    {**GROUP_FULL[0], "limit_bytes": int(1.2 * GIB), "path": "/system.slice/redis.service"}
+                ],
+            },
+        ),
+        "child_oom_killed_cgroup",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "child killed on the host": (
-        with_(failing(signalled_child(9)), {"host/kernel_log/events": [oom_kill(CHILD_PID, "host")],
-                                            "host/memory/available_bytes": 100 * MIB}),
-        "child_oom_killed_host", CONFIRMED, True, "will_fail",
+        with_(
+            failing(signalled_child(9)),
+            {"host/kernel_log/events": [oom_kill(CHILD_PID, "host")], "host/memory/available_bytes": 100 * MIB},
+        ),
+        "child_oom_killed_host",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "child killed by somebody": (failing(signalled_child(9)), "child_killed", CONFIRMED, None, "unknown"),
     "child crashed": (failing(signalled_child(11)), "child_crashed", CONFIRMED, None, "unknown"),
     "child and seccomp": (failing(signalled_child(31)), "child_seccomp_killed", CONFIRMED, None, "unknown"),
     "child and processor time": (
-        with_(failing(signalled_child(24)), {"process/limits/cpu/soft": 10}), "child_cpu_limit", CONFIRMED, True, "will_fail",
+        with_(failing(signalled_child(24)), {"process/limits/cpu/soft": 10}),
+        "child_cpu_limit",
+        CONFIRMED,
+        True,
+        "will_fail",
     ),
     "child silent": (failing(failed_child()), "child_failed_silently", CONFIRMED, None, "unknown"),
     "no evidence": (failing(), "no_evidence", POSSIBLE, None, "unknown"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -260,27 +432,47 @@ def test_the_faults_cover_every_cause() -> None:
 
 
 SAVING = {"redis/info/rdb_bgsave_in_progress": 1, "redis/info/rdb_current_bgsave_time_sec": 5}
-STATES: t.Dict[str, t.Tuple[Document, str]] = {
+STATES: dict[str, tuple[Document, str]] = {
     "healthy": (evidence(), "healthy"),
     "too little changed": (of_instance(evidence(), "redis/info/rdb_changes_since_last_save", 0), "idle"),
     "no save points": (of_instance(evidence(), "redis/config/save", ""), "saves_disabled"),
     "saving": (with_(evidence(), SAVING), "save_in_progress"),
     "stopped child": (
-        with_(evidence(), {**SAVING, "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "T"}]}), "save_stuck",
+        with_(evidence(), {**SAVING, "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "T"}]}),
+        "save_stuck",
     ),
     "child waits for the storage": (
-        with_(evidence(), {**SAVING, "redis/info/rdb_current_bgsave_time_sec": 90,
-                           "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "D"}]}),
+        with_(
+            evidence(),
+            {
+                **SAVING,
+                "redis/info/rdb_current_bgsave_time_sec": 90,
+                "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "D"}],
+            },
+        ),
         "save_stuck",
     ),
     "ten times as long": (
-        with_(evidence(), {**SAVING, "redis/info/rdb_current_bgsave_time_sec": 700,
-                           "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "S"}]}),
+        with_(
+            evidence(),
+            {
+                **SAVING,
+                "redis/info/rdb_current_bgsave_time_sec": 700,
+                "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "S"}],
+            },
+        ),
         "save_stuck",
     ),
     "long, like the save before": (
-        with_(evidence(), {**SAVING, "redis/info/rdb_current_bgsave_time_sec": 700, "redis/info/rdb_last_bgsave_time_sec": 900,
-                           "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "S"}]}),
+        with_(
+            evidence(),
+            {
+                **SAVING,
+                "redis/info/rdb_current_bgsave_time_sec": 700,
+                "redis/info/rdb_last_bgsave_time_sec": 900,
+                "process/children": [{"pid": 2000, "kind": "rdb_save", "state": "S"}],
+            },
+        ),
         "save_in_progress",
     ),
     "rewrite in the way": (
@@ -288,14 +480,23 @@ STATES: t.Dict[str, t.Tuple[Document, str]] = {
         "save_delayed_by_aof_rewrite",
     ),
     "killed while it saved": (
-        with_(evidence(), {
-            "redis/started_unix": NOW - 60, "process/started_unix": NOW - 60, "redis/info/rdb_last_save_time": NOW - 60,
-            "host/kernel_log/events": [oom_kill(900, "cgroup", seconds_ago=70)],
-            "data_directory/temp_files": [{**ORPHAN, "modified_unix": NOW - 70, "size_bytes": MIB}]}),
+        with_(
+            evidence(),
+            {
+                "redis/started_unix": NOW - 60,
+                "process/started_unix": NOW - 60,
+                "redis/info/rdb_last_save_time": NOW - 60,
+                "host/kernel_log/events": [oom_kill(900, "cgroup", seconds_ago=70)],
+                "data_directory/temp_files": [{**ORPHAN, "modified_unix": NOW - 70, "size_bytes": MIB}],
+            },
+        ),
         "restarted_by_oom",
     ),
     "over-mounted": (
-        with_(evidence(), {"data_directory/same_directory": False, "data_directory/lookup_view": filesystem(device="253:9")}),
+        with_(
+            evidence(),
+            {"data_directory/same_directory": False, "data_directory/lookup_view": filesystem(device="253:9")},
+        ),
         "hidden_directory",
     ),
     "closed port": (with_(evidence(), {"connection/state": "unreachable", "redis": None}), "unreachable"),
@@ -310,11 +511,12 @@ STATES: t.Dict[str, t.Tuple[Document, str]] = {
     "Dragonfly": (of_instance(evidence(), "redis/server", "dragonfly"), "unsupported"),
     "Sentinel": (of_instance(evidence(), "redis/mode", "sentinel"), "unsupported"),
     "KeyDB with snapshot threads": (
-        with_(evidence(), {"redis/server": "keydb", "redis/config/use-fork": "no"}), "unsupported",
+        with_(evidence(), {"redis/server": "keydb", "redis/config/use-fork": "no"}),
+        "unsupported",
     ),
     "KeyDB that forks": (with_(evidence(), {"redis/server": "keydb", "redis/config/use-fork": "yes"}), "healthy"),
     "Windows": (of_instance(evidence(), "redis/info/os", "Windows"), "unsupported"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -333,52 +535,79 @@ def test_the_states_cover_every_state() -> None:
 
 # Something that looks guilty and is not the cause.
 YESTERDAY = 86_400
-CONTROLS: t.Dict[str, t.Tuple[Document, t.List[str]]] = {
+CONTROLS: dict[str, tuple[Document, list[str]]] = {
     "overcommit 0 beside a full disk": (
-        with_(written("ENOSPC"), {"host/overcommit/mode": 0, "data_directory/process_view": filesystem(usable_bytes=MIB)}),
+        with_(
+            written("ENOSPC"), {"host/overcommit/mode": 0, "data_directory/process_view": filesystem(usable_bytes=MIB)}
+        ),
         ["disk_full"],
     ),
     "a kill of another process": (
-        with_(failing(signalled_child(9)), {"host/kernel_log/events": [
-            {**oom_kill(7777, "host"), "command": "java", "task_cgroup": "/system.slice/java.service"}]}),
+        with_(
+            failing(signalled_child(9)),
+            {
+                "host/kernel_log/events": [
+                    {**oom_kill(7777, "host"), "command": "java", "task_cgroup": "/system.slice/java.service"}
+                ]
+            },
+        ),
         ["child_killed"],
     ),
     "a kill of another server": (
-        with_(failing(signalled_child(9)), {"host/kernel_log/events": [
-            oom_kill(7777, "cgroup", task_cgroup="/other", oom_cgroup="/other")]}),
+        with_(
+            failing(signalled_child(9)),
+            {"host/kernel_log/events": [oom_kill(7777, "cgroup", task_cgroup="/other", oom_cgroup="/other")]},
+        ),
         ["child_killed"],
     ),
     "a kill of yesterday": (
-        with_(failing(signalled_child(9)), {"host/kernel_log/events": [oom_kill(CHILD_PID, "host", seconds_ago=YESTERDAY)]}),
+        with_(
+            failing(signalled_child(9)),
+            {"host/kernel_log/events": [oom_kill(CHILD_PID, "host", seconds_ago=YESTERDAY)]},
+        ),
         ["child_killed"],
     ),
     "lines from before the last success": (
-        failing([
-            *failed_child(child_line("open_failed", 5000, errno="EACCES", errno_text="x"), seconds_ago=5000),
-            log_event("save_started", 4500, child_pid=1999), log_event("save_succeeded", 4499),
-            *failed_child(child_line("write_failed", errno="ENOSPC", errno_text="x", operation="fsync"))]),
+        failing(
+            [
+                *failed_child(child_line("open_failed", 5000, errno="EACCES", errno_text="x"), seconds_ago=5000),
+                log_event("save_started", 4500, child_pid=1999),
+                log_event("save_succeeded", 4499),
+                *failed_child(child_line("write_failed", errno="ENOSPC", errno_text="x", operation="fsync")),
+            ]
+        ),
         ["disk_full"],
     ),
     "a root-owned dump in a writable directory": (
-        with_(written("ENOSPC"), {"data_directory/dump/uid": 0, "data_directory/dump/mode": "0600"}), ["disk_full"],
+        with_(written("ENOSPC"), {"data_directory/dump/uid": 0, "data_directory/dump/mode": "0600"}),
+        ["disk_full"],
     ),
     "a full disk in the way of a fork": (
-        with_(forked("EAGAIN"), {"process/uid_threads": 5000, "data_directory/process_view": filesystem(usable_bytes=0)}),
+        with_(
+            forked("EAGAIN"), {"process/uid_threads": 5000, "data_directory/process_view": filesystem(usable_bytes=0)}
+        ),
         ["fork_process_limit", "disk_full"],
     ),
     "root ignores the process limit": (
-        with_(written("EIO"), {"process/uid": {"real": 0, "effective": 0}, "process/limits/nproc/soft": 1,
-                               "process/capabilities_effective": ["CAP_SYS_ADMIN"]}),
+        with_(
+            written("EIO"),
+            {
+                "process/uid": {"real": 0, "effective": 0},
+                "process/limits/nproc/soft": 1,
+                "process/capabilities_effective": ["CAP_SYS_ADMIN"],
+            },
+        ),
         ["io_error"],
     ),
     "a finite processor time beside a full disk": (
-        with_(written("ENOSPC"), {"process/limits/cpu/soft": 3600}), ["disk_full"],
+        with_(written("ENOSPC"), {"process/limits/cpu/soft": 3600}),
+        ["disk_full"],
     ),
     "an unusual directory of an operator": (
         with_(opened("EACCES"), {"redis/config/dir": "/data", "redis/config/dbfilename": "prod.rdb", **BLOCKED}),
         ["dir_permission_denied"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -414,16 +643,18 @@ def test_two_faults_at_once_are_both_named_in_the_order_of_a_save() -> None:
 
 def test_kills_that_left_the_files_that_fill_the_disk_are_the_root() -> None:
     document = with_(
-        failing([
-            *signalled_child(9, seconds_ago=7000, child=1500),
-            *failed_child(child_line("write_failed", errno="ENOSPC", errno_text="x", operation="rdbSaveRio")),
-        ]),
+        failing(
+            [
+                *signalled_child(9, seconds_ago=7000, child=1500),
+                *failed_child(child_line("write_failed", errno="ENOSPC", errno_text="x", operation="rdbSaveRio")),
+            ]
+        ),
         {
             "host/kernel_log/events": [oom_kill(1500, "cgroup", seconds_ago=6999)],
             "data_directory/temp_files": [ORPHAN],
             "data_directory/process_view": filesystem(usable_bytes=MIB, free_bytes=MIB, total_bytes=12 * GIB),
         },
-    )  # fmt: skip
+    )
     diagnosis = judge(document)
     assert causes(diagnosis) == ["child_oom_killed_cgroup", "disk_full"]
     assert diagnosis["cause"]["confidence"] == "confirmed"
@@ -465,10 +696,18 @@ def test_counters_of_a_failed_fork_leave_the_directory_out() -> None:
 
 def test_an_observed_attempt_decides_where_there_is_no_log() -> None:
     observed = {
-        "child_pid": 2000, "target": "disk", "trigger": "command", "started_unix": NOW - 5, "ended_unix": NOW - 4,
-        "outcome": "failed", "stage": "open", "errno": "EACCES", "errno_text": "Permission denied",
-        "lines": ["Failed opening the temp RDB file"], "source": "observed",
-    }  # fmt: skip
+        "child_pid": 2000,
+        "target": "disk",
+        "trigger": "command",
+        "started_unix": NOW - 5,
+        "ended_unix": NOW - 4,
+        "outcome": "failed",
+        "stage": "open",
+        "errno": "EACCES",
+        "errno_text": "Permission denied",
+        "lines": ["Failed opening the temp RDB file"],
+        "source": "observed",
+    }
     diagnosis = judge(with_(failing(), {**BLOCKED, "observed_attempt": observed}))
     assert causes(diagnosis) == ["dir_permission_denied"]
     assert diagnosis["cause"]["confidence"] == "confirmed"
@@ -485,8 +724,11 @@ def test_an_ordinary_user_gets_an_answer_too(name: str) -> None:
     assert diagnosis["state"] in {*RULES.outcomes, "failing"}
     if diagnosis["status"] == "err":
         assert set(causes(diagnosis)) <= {
-            "no_evidence", "hijacked_dir", "fork_commit_limit", "fork_overcommit_heuristic",
-        }  # fmt: skip
+            "no_evidence",
+            "hijacked_dir",
+            "fork_commit_limit",
+            "fork_overcommit_heuristic",
+        }
         assert diagnosis["forecast"]["answer"] in ("unknown", "will_fail")
     if diagnosis["forecast"]["answer"] == "unknown":
         assert diagnosis["unknowns"]
@@ -553,17 +795,37 @@ def test_exposure() -> None:
 def test_the_document_has_exactly_the_keys_of_the_design() -> None:
     diagnosis = judge(opened("EACCES"))
     assert set(diagnosis) == {
-        "schema_version", "instance", "status", "state", "writes_blocked", "recovery", "cause", "causes", "path",
-        "risks", "forecast", "exposure", "fixes", "unknowns",
-    }  # fmt: skip
+        "schema_version",
+        "instance",
+        "status",
+        "state",
+        "writes_blocked",
+        "recovery",
+        "cause",
+        "causes",
+        "path",
+        "risks",
+        "forecast",
+        "exposure",
+        "fixes",
+        "unknowns",
+    }
     assert set(diagnosis["instance"]) == {
-        "address", "server", "version", "role", "pid", "uid", "unit", "config_file", "dir", "dbfilename",
-    }  # fmt: skip
+        "address",
+        "server",
+        "version",
+        "role",
+        "pid",
+        "uid",
+        "unit",
+        "config_file",
+        "dir",
+        "dbfilename",
+    }
     assert set(diagnosis["cause"]) == {"id", "title", "summary", "confidence", "still_present", "evidence"}
     assert set(diagnosis["forecast"]) == {"answer", "cause", "missing", "signals"}
-    for fix in diagnosis["fixes"]:
-        assert set(fix) == {"id", "class", "decision", "reason", "commands", "for"}
-        assert fix["for"], "a fix for nothing"
+    for entry in diagnosis["fixes"]:
+        assert set(entry) == {"id", "class", "decision", "reason", "commands"}
 
 
 def test_gaps_become_unknowns() -> None:
