@@ -427,7 +427,14 @@ def test_records_of_the_kernel_go_to_the_attempt_that_they_explain():
 # --- crashes
 
 
-def test_a_crash_report_belongs_to_the_child_even_before_its_start_is_logged():
+def test_a_crash_report_may_come_before_the_parents_line():
+    crash = "Redis 6.2.14 crashed by signal: 11, si_code: 1"
+    lines = ((1, "77:C", crash), (1, M, STARTED.format(77)), (1.1, M, SIGNAL.format(11)))
+    (attempt,) = join(log_of(*lines))
+    assert (attempt["child_pid"], attempt["crash"], attempt["silent"]) == (77, {"signal": 11, "module": None}, False)
+
+
+def test_a_real_crash_report_names_its_module():
     parser = RedisLogParser(LogTimes(zone_from_posix("UTC0"), NOW))
     lines = (LOGS / "redis-6.2-module.log").read_text().split("\n")
     events = [event for line in lines for event in parser.feed(line)]

@@ -409,6 +409,17 @@ def test_the_module_on_a_crashs_stack_and_not_a_library():
     assert events[1]["pid"] == 7
 
 
+def test_a_stack_ends_at_the_next_line_with_a_prefix():
+    events = parse(
+        "7:C 22 Nov 2026 21:01:02.286 # Redis 7.0.15 crashed by signal: 11, si_code: 1",
+        "------ STACK TRACE ------",
+        "/lib/x86_64-linux-gnu/libc.so.6(+0x3c050)[0x7f9ef9861050]",
+        "1:M 22 Nov 2026 21:01:02.290 # Background saving terminated by signal 11",
+        "/opt/third.so(+0x1)[0x7f]",
+    )
+    assert [event.get("module", "") for event in events] == ["", None, ""]
+
+
 def test_a_stack_without_a_crash_before_it_names_no_module():
     assert parse("------ STACK TRACE ------", "/opt/redisearch.so(+0x1134)[0x7f9ef97cd134]") == []
 
@@ -505,7 +516,7 @@ def test_real_logs_in_valkeys_other_formats(name):
     assert [event["signal"] for event in events if event["event"] == "crashed"][:1] == [11]
 
 
-def test_a_real_crash_in_a_module_before_the_parents_line():
+def test_a_real_crash_in_a_module():
     events, _parser = events_of("redis-6.2-module.log")
     assert [event["module"] for event in events if event["event"] == "crash_stack"] == ["timeseries.so"]
 
