@@ -202,7 +202,10 @@ class Join:
             child = self._new(event, child_pid=child_pid)
             child.attempt["lines"].extend(lines)
         child.attempt.update(
-            server_pid=event["pid"], started_unix=event["time_unix"], trigger=trigger, target=event.get("target") or "disk"
+            server_pid=event["pid"],
+            started_unix=event["time_unix"],
+            trigger=trigger,
+            target=event.get("target") or "disk",
         )
         child.add_line(event)
         self._current[event["pid"]] = child
