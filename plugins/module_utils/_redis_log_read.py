@@ -23,7 +23,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_ev
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_lines import Event, RedisLogParser
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, to_utf8
 
-PIECE_BYTES = 128 * 1024
+PIECE_BYTES = 64 * 1024
 MAXIMUM_EVENTS = 500
 # Without a single save event in `limit_bytes` (a verbose log), reading goes on to this many times as much.
 EXTENSION = 4
