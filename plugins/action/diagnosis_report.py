@@ -10,7 +10,6 @@ import time
 import typing as t
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.redisops.persistence.plugins.plugin_utils import collected, fleet, output, report
@@ -63,14 +62,14 @@ class ActionModule(ActionBase):
     def _options(self) -> dict[str, t.Any]:
         validated = ArgumentSpecValidator(OPTIONS).validate(dict(self._task.args))
         if validated.error_messages:
-            raise AnsibleActionFail("; ".join(validated.error_messages))
+            raise output.refusal("; ".join(validated.error_messages))
         return validated.validated_parameters
 
     def _write(self, directory: str, document: dict[str, t.Any]) -> str:
         try:
             return report.write(directory, document)
         except OSError as error:
-            raise AnsibleActionFail(f"The report can't be written in {directory}: {error.strerror}") from None
+            raise output.refusal(f"The report can't be written in {directory}: {error.strerror}") from None
 
     def _is_host_by_host(self) -> bool:
         block = self._task

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.redisops.persistence.plugins.module_utils._diagnosis_evidence import argument_spec
@@ -23,6 +24,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     screen,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import diagnose
+from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import HAS_JMESPATH
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import RuleError, Rules, load_rules
 
 MODULE = "redisops.persistence.redis_diagnosis_info"
@@ -84,7 +86,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         options = self._options()
         if options["reproduce"] and self._task.check_mode:
-            raise AnsibleActionFail(
+            raise output.refusal(
                 "reproduce (diagnose_reproduce) starts a BGSAVE on the server, and check mode changes nothing: "
                 "leave out one of the two."
             )
@@ -103,7 +105,7 @@ class ActionModule(ActionBase):
         given = dict(self._task.args)
         result = ArgumentSpecValidator(argument_spec()).validate(given)
         if result.error_messages:
-            raise AnsibleActionFail(host_trouble.mask("; ".join(result.error_messages), secrets_of(given)))
+            raise output.refusal(host_trouble.mask("; ".join(result.error_messages), secrets_of(given)))
         return result.validated_parameters
 
     def _rules(self, options: dict[str, t.Any]) -> Rules:
@@ -112,7 +114,12 @@ class ActionModule(ActionBase):
         try:
             return load_rules(*extra) if any(extra) else shipped_rules()
         except RuleError as error:
-            raise AnsibleActionFail(f"A rule of the failure tree is broken: {error}") from None
+            if not HAS_JMESPATH:
+                raise output.refusal(
+                    "The failure tree needs the Python package jmespath on the control node. Install it for the Python "
+                    f"that runs Ansible: {sys.executable} -m pip install jmespath"
+                ) from None
+            raise output.refusal(f"A rule of the failure tree is broken: {error}") from None
 
     # Saved evidence
 
@@ -120,7 +127,7 @@ class ActionModule(ActionBase):
         try:
             saved = evidence_files.load(path)
         except evidence_files.EvidenceError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise output.refusal(str(error)) from None
         hosts: dict[str, Entry] = {}
         for name, evidence in saved:
             hosts[name] = {"reachable": True, "error": None, "instances": self._judge(evidence, rules, name)}
@@ -199,7 +206,7 @@ class ActionModule(ActionBase):
         if isinstance(result.get("evidence"), dict):
             return result
         if result.get("_ansible_parsed") and not result.get("exception"):
-            raise AnsibleActionFail(host_trouble.mask(str(result.get("msg") or "the module failed"), secrets))
+            raise output.refusal(host_trouble.mask(str(result.get("msg") or "the module failed"), secrets))
         raise NotExamined(True, host_trouble.explain_module(result), secrets)
 
     def _trouble(self, trouble: NotExamined, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -230,7 +237,7 @@ class ActionModule(ActionBase):
         try:
             return diagnose(evidence, rules)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise AnsibleActionFail(
+            raise output.refusal(
                 f"{name}: this evidence can't be diagnosed ({type(error).__name__}: {error}). Is it complete?"
             ) from None
 
@@ -240,7 +247,7 @@ class ActionModule(ActionBase):
         try:
             return evidence_files.save(directory, host, evidence)
         except OSError as error:
-            raise AnsibleActionFail(f"The evidence of {host} can't be saved in {directory}: {error.strerror}") from None
+            raise output.refusal(f"The evidence of {host} can't be saved in {directory}: {error.strerror}") from None
 
     def _show(self, host: str, result: dict[str, t.Any]) -> None:
         """Print the screens of a host in one call, so that hosts that are examined side by side don't mix."""

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from ansible import constants as C
+from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
 _MACHINE_CALLBACKS = ("json", "jsonl")
@@ -22,3 +23,11 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning."""
     Display().warning(text)
+
+
+def refusal(text: str) -> AnsibleActionFail:
+    """An error whose text says everything: core 2.18 would add the traceback of whatever led to it."""
+    error = AnsibleActionFail(text)
+    if isinstance(getattr(error, "result", None), dict):
+        error.result.pop("exception", None)
+    return error
