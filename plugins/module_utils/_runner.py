@@ -18,8 +18,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 TIMED_OUT = 124
 NOT_INSTALLED = 127
-KILLED_BY_TIMEOUT = 137
-"""``timeout -k`` itself ends with 128 + 9 when it had to send SIGKILL (coreutils manual, "timeout invocation")."""
+KILLED_BY_TIMEOUT = (137, -9)
+"""``timeout -k`` ends with 128 + 9 when it had to send SIGKILL (coreutils manual, "timeout invocation"), or of that
+signal itself, since it sends it to its whole process group."""
 
 
 class ModuleRunner:
@@ -46,7 +47,7 @@ class ModuleRunner:
             rc, stdout, stderr = self._run(bounded, environment, stdin)
         except OSError as error:
             return CommandResult(NOT_INSTALLED, "", f"{argv[0]}: {error.strerror or error}")
-        if rc == KILLED_BY_TIMEOUT and time.monotonic() - began >= timeout_seconds:
+        if rc in KILLED_BY_TIMEOUT and time.monotonic() - began >= timeout_seconds:
             rc = TIMED_OUT
         return CommandResult(rc, to_utf8(stdout), to_utf8(stderr))
 
