@@ -284,6 +284,19 @@ def test_a_mount_over_the_directory(start, directory):
     assert found["process_view"]["type"] != "tmpfs" or found["process_view"]["inode"] != found["host_view"]["inode"]
 
 
+@needs_root
+def test_a_directory_that_is_called_deleted_below_a_mount(start, tmp_path):
+    path = tmp_path / "data (deleted)"
+    path.mkdir()
+    sleeper = start(path)
+    subprocess.run(["mount", "-t", "tmpfs", "none", path], check=True)
+    try:
+        found = sleeper.collect()
+    finally:
+        subprocess.run(["umount", path], check=True)
+    assert (found["path"], found["deleted"], found["same_directory"]) == (str(path), False, False)
+
+
 # -- a recorded machine
 
 
