@@ -30,7 +30,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._process impo
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import overall_deadline_seconds
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log import collect_redis_log
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
-from ansible_collections.redisops.persistence.plugins.module_utils._systemd import collect_systemd
+from ansible_collections.redisops.persistence.plugins.module_utils._systemd import (
+    collect_systemd,
+    show_units,
+    unit_of_process,
+)
 
 EVIDENCE_SCHEMA_VERSION = 1
 LOG_LIMIT_BYTES = 2 * 1024 * 1024
@@ -43,10 +47,14 @@ HOST_BLOCKS = ("process", "cgroups", "data_directory", "systemd", "container", "
 
 
 class Limits(t.NamedTuple):
-    """How much a collector may cost."""
+    """How much a collector may cost, and what was asked once for all servers of the host.
+
+    :param units: what systemd says of their units (:func:`_systemd.show_units`); None: each server's is asked by itself.
+    """
 
     log_limit_bytes: int = LOG_LIMIT_BYTES
     deep: bool = False
+    units: dict[str, dict[str, str]] | None = None
 
 
 Observer = t.Callable[[Target, "dict[str, t.Any]", System, Gaps], "dict[str, t.Any] | None"]
@@ -66,7 +74,7 @@ def collect_instance_host(
     if process is None:
         gaps.add("process", f"process {pid} ended while it was looked at", "Run the diagnosis again.")
         return dict.fromkeys(HOST_BLOCKS)
-    systemd = collect_systemd(system, pid, gaps)
+    systemd = collect_systemd(system, pid, gaps, limits.units)
     container = collect_container(system, pid, gaps)
     data_directory = collect_data_directory(system, pid, process, directory_hints(settings), gaps)
     log_hints = {
@@ -172,6 +180,12 @@ def surprised_instance(target: Target, error: Exception) -> dict[str, t.Any]:
     }
 
 
+def show_units_of(system: System, pids: t.Iterable[int | None]) -> dict[str, dict[str, str]] | None:
+    """Ask systemd once for the units of all these processes: the question costs as much as a server's other evidence."""
+    units = {unit_of_process(system, pid).unit for pid in pids if pid is not None}
+    return show_units(system, sorted(unit for unit in units if unit))
+
+
 def collect_host_with_logs(system: System, gaps: Gaps) -> dict[str, t.Any]:
     """The ``host`` block, the kernel's log included."""
     host = collect_host(system, gaps)
@@ -203,8 +217,10 @@ def collect_evidence(
     survey = Survey(system)
     targets = resolve_targets(parameters or {}, system, gaps, survey)
     host = collect_host_with_logs(system, gaps)
+    pids = [pid_of(target, None, system, survey) for target in targets]
+    shared = (limits or Limits())._replace(units=show_units_of(system, pids))
     collected = run_in_parallel(
-        lambda target: collect_instance(target, system, survey, limits or Limits(), observe),
+        lambda target: collect_instance(target, system, survey, shared, observe),
         targets,
         surprised_instance,
         deadline_seconds=instance_deadline_seconds(targets, observe is not None),

@@ -19,6 +19,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._evidence imp
     Limits,
     collect_host_with_logs,
     collect_instance_host,
+    show_units_of,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import PLACE_OPTIONS, resolve_targets
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
@@ -62,8 +63,9 @@ def collect_host_evidence(parameters: t.Mapping[str, t.Any], system: System) -> 
     """``{host, instances: [{address, process, .., gaps}], gaps}``, with the blocks of docs/evidence.md."""
     gaps = Gaps()
     survey = Survey(system)
-    limits = Limits(parameters["log_limit_bytes"], parameters["deep"])
     places = resolve_places(parameters["instances"], system, survey, gaps)
+    units = show_units_of(system, [place.pid for place in places])
+    limits = Limits(parameters["log_limit_bytes"], parameters["deep"], units)
     host = collect_host_with_logs(system, gaps)
     instances = run_in_parallel(
         lambda place: collect_place(place, system, limits),
