@@ -368,6 +368,9 @@ def diagnose_instance(
     risks = find_risks(rules, context)
     cause_ids = [cause["id"] for cause in causes]
     outcome_ids = cause_ids if state == FAILING else [state, *cause_ids]
+    if outlook["cause"] is not None and outlook["cause"] not in cause_ids:
+        # What will fail the next save is to be put right before it does.
+        outcome_ids = [*outcome_ids, outlook["cause"]]
     status = text(case.info, "rdb_last_bgsave_status")
     return {
         "schema_version": SCHEMA_VERSION,

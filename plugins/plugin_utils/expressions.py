@@ -28,6 +28,11 @@ YES = "yes"
 NO = "no"
 UNKNOWN = "unknown"
 
+MISSING_JMESPATH = (
+    "the Python package 'jmespath' is not installed on the control node (install it for the Python that runs ansible: "
+    "python3 -m pip install jmespath, or the distribution's package python3-jmespath)"
+)
+
 Answer = str
 Context = t.Mapping[str, t.Any]
 
@@ -76,11 +81,7 @@ class Expression:
 
     def __init__(self, source: str) -> None:
         if not HAS_JMESPATH:
-            raise ExpressionError(
-                "the Python package 'jmespath' is not installed on the control node; the failure tree needs it "
-                "(install it for the Python that runs ansible: python3 -m pip install jmespath, or the distribution's "
-                "package python3-jmespath)"
-            )
+            raise ExpressionError(MISSING_JMESPATH)
         if not isinstance(source, str) or not source.strip():
             raise ExpressionError(f"an expression must be a JMESPath string, not {source!r}")
         self.source = source

@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import dataclass
 
 import yaml
+from ansible_collections.redisops.persistence.plugins.plugin_utils import expressions
 from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import (
     NO,
     UNKNOWN,
@@ -503,6 +504,8 @@ def load_rules(
     extra_risks: RuleList | None = None,
 ) -> Rules:
     """The shipped rules with a user's laid over them by id, checked and compiled. Raises :class:`RuleError`."""
+    if not expressions.HAS_JMESPATH:
+        raise RuleError("the failure tree", expressions.MISSING_JMESPATH)
     nodes = [_read_node(data) for data in merge(read_rule_file("failure_tree.yml"), extra_nodes, "node")]
     outcomes = [_read_outcome(data) for data in merge(read_rule_file("outcomes.yml"), extra_outcomes, "outcome")]
     risks = [_read_risk(data) for data in merge(read_rule_file("risks.yml"), extra_risks, "risk")]

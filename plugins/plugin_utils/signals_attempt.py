@@ -52,7 +52,7 @@ def _near_attempt(case: Case, time_unix: float | None) -> bool:
 def _commit_refused(case: Case) -> t.Mapping[str, t.Any] | None:
     """The kernel's own proof that it refused a charge of this very server."""
     pids = {integer(case.process, "pid")} - {None}
-    records = [event for event in _kernel_events(case, "commit_refused") if event.get("pid") in pids]
+    records = [event for event in _kernel_events(case, "commit_refused") if integer(event, "pid") in pids]
     times = [attempt.get("ended_unix") or attempt.get("started_unix") for attempt in case.streak]
     if not any(times):
         return records[-1] if records else None
@@ -80,7 +80,7 @@ def _storage_errors(case: Case) -> list[t.Mapping[str, t.Any]]:
     return [
         event
         for event in entries(case.kernel, "events")
-        if event.get("event") in kinds
+        if text(event, "event") in kinds
         and (_near_attempt(case, number(event, "time_unix")) or _same_device(case, event))
         and case.now - (number(event, "time_unix") or 0) <= FRESH_SECONDS
     ]
@@ -92,11 +92,11 @@ def _memory_kill(case: Case) -> Mapping | None:
     Joined by pid: the writers of the log, the children of its attempts, and the pids in the names of temp files. A
     kill of another program, or of another server, proves nothing here.
     """
-    pids = {event.get("pid") for event in entries(case.log, "events") if event.get("role") in ("M", "S", "C")}
-    pids |= {attempt.get("child_pid") for attempt in case.attempts}
-    pids |= {attempt.get("host_pid") for attempt in case.attempts}
+    pids = {integer(event, "pid") for event in entries(case.log, "events") if event.get("role") in ("M", "S", "C")}
+    pids |= {integer(attempt, "child_pid") for attempt in case.attempts}
+    pids |= {integer(attempt, "host_pid") for attempt in case.attempts}
     pids |= {
-        entry.get("pid")
+        integer(entry, "pid")
         for entry in entries(case.directory, "temp_files")
         if entry.get("kind") == "rdb_child" and entry.get("holder") == "none"
     }
@@ -104,7 +104,7 @@ def _memory_kill(case: Case) -> Mapping | None:
     killed: Mapping | None = find_killed_predecessor(case)
     event: Mapping
     for event in reversed(_kernel_events(case, "oom_kill")):
-        if event is killed or (integer(event, "pid") in pids and event.get("command") in SERVER_COMMANDS):
+        if event is killed or (integer(event, "pid") in pids and text(event, "command") in SERVER_COMMANDS):
             return event
     return killed
 

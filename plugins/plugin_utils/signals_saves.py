@@ -191,7 +191,7 @@ def _own_pids(case: Case) -> set[int]:
     return {
         int(event["pid"])
         for event in entries(case.log, "events")
-        if isinstance(event.get("pid"), int) and event.get("role") in ("M", "S")
+        if isinstance(integer(event, "pid"), int) and event.get("role") in ("M", "S")
     }
 
 
@@ -200,7 +200,7 @@ def find_killed_predecessor(case: Case) -> Mapping | None:
     started = number(case.redis, "started_unix") or number(case.process, "started_unix")
     if started is None:
         return None
-    children = {attempt.get("host_pid") or attempt.get("child_pid") for attempt in case.attempts}
+    children = {integer(attempt, "host_pid") or integer(attempt, "child_pid") for attempt in case.attempts}
     servers = _own_pids(case)
     own_group = text(case.cgroups, "path")
     unit = text(mapping(case.instance, "systemd"), "unit")
@@ -210,7 +210,7 @@ def find_killed_predecessor(case: Case) -> Mapping | None:
             continue
         if not started - RESTART_WINDOW_SECONDS <= time_unix <= started + START_TOLERANCE_SECONDS:
             continue
-        if event.get("command") not in SERVER_COMMANDS or pid == integer(case.process, "pid"):
+        if text(event, "command") not in SERVER_COMMANDS or pid == integer(case.process, "pid"):
             continue
         group = text(event, "task_cgroup")
         in_group = group is not None and group != "/" and (group == own_group or (unit is not None and unit in group))

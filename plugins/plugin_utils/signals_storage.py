@@ -337,14 +337,14 @@ def _denials(case: Case) -> dict[str, t.Any]:
     """Security modules: the kernel's records of refusals that concern this server."""
     pids = {integer(case.process, "pid")}
     commands = {text(case.process, "command")} - {None}
-    pids |= {attempt.get("host_pid") or attempt.get("child_pid") for attempt in case.streak}
+    pids |= {integer(attempt, "host_pid") or integer(attempt, "child_pid") for attempt in case.streak}
     pids.discard(None)
     directory, _name = running_place(case)
     records = [
         event
         for event in entries(case.kernel, "events")
         if event.get("event") == "access_denied"
-        and (event.get("pid") in pids or (event.get("command") in commands and _concerns(event, directory)))
+        and (integer(event, "pid") in pids or (text(event, "command") in commands and _concerns(event, directory)))
     ]
     selinux = text(case.host, "lsm", "selinux")
     apparmor = flag(case.host, "lsm", "apparmor")

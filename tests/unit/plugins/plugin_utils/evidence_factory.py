@@ -278,7 +278,10 @@ def change(document: Document, path: str, value: t.Any) -> Document:
     parts = path.split("/")
     for part in parts[:-1]:
         here = here[int(part)] if isinstance(here, list) else here[part]
-    here[parts[-1]] = value
+    if isinstance(here, list):
+        here[int(parts[-1])] = value
+    else:
+        here[parts[-1]] = value
     return changed
 
 

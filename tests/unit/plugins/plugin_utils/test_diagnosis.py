@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import evidence_factory as make
@@ -914,3 +915,37 @@ def test_what_is_not_evidence_is_an_error_that_names_the_field(document: t.Any, 
     with pytest.raises(EvidenceError) as caught:
         diagnose(document, RULES)
     assert field in str(caught.value)
+
+
+def leaves(value: t.Any, path: str = "") -> t.Iterator[str]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in items:
+        here = f"{path}/{key}" if path else str(key)
+        yield here
+        yield from leaves(below, here)
+
+
+AWKWARD = with_(
+    failing(failed_child(child_line("write_failed", errno="ENOSPC", errno_text="x", operation="fsync"))),
+    {
+        "host/kernel_log/events": [oom_kill(CHILD_PID, "cgroup")],
+        "host/overcommit/mode": 2,
+        "data_directory/temp_files": [ORPHAN],
+        "cgroups/memory": GROUP_FULL,
+        "redis/info/rdb_bgsave_in_progress": 1,
+        "process/children": [{"pid": 7, "kind": "rdb_save", "state": "D"}],
+    },
+)
+
+
+@pytest.mark.parametrize("value", [None, "text", -1, ["list"], {"a": "mapping"}], ids=repr)
+def test_no_shape_of_a_value_ends_in_a_traceback(value: t.Any) -> None:
+    """A saved file may have been edited, and a collector of another version may write something else."""
+    for path in list(leaves(AWKWARD)):
+        document = change(AWKWARD, path, value)
+        try:
+            documents = diagnose(document, RULES)
+        except EvidenceError as error:
+            assert str(error).startswith("evidence"), path
+        else:
+            json.dumps(documents, allow_nan=False)

@@ -9,6 +9,7 @@ import re
 import typing as t
 
 import pytest
+from ansible_collections.redisops.persistence.plugins.plugin_utils import expressions
 from ansible_collections.redisops.persistence.plugins.plugin_utils import rules as rules_module
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import diagnose
@@ -250,4 +251,10 @@ def test_a_file_that_is_not_rules_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "failure_tree.yml").write_text("{")
     monkeypatch.setattr(rules_module, "rules_directory", lambda: str(tmp_path))
     with pytest.raises(RuleError, match="failure_tree.yml: can't be read"):
+        load_rules()
+
+
+def test_without_jmespath_the_package_is_named_and_no_rule_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "HAS_JMESPATH", False)
+    with pytest.raises(RuleError, match="^the failure tree: the Python package 'jmespath' is not installed"):
         load_rules()
