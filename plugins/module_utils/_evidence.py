@@ -49,7 +49,7 @@ HOST_BLOCKS = ("process", "cgroups", "data_directory", "systemd", "container", "
 class Limits(t.NamedTuple):
     """How much a collector may cost, and what was asked once for all servers of the host.
 
-    :param units: what systemd says of their units (:func:`_systemd.show_units`); None: each server's is asked by itself.
+    :param units: what systemd says of their units (:func:`_systemd.show_units`); None: each is asked for alone.
     """
 
     log_limit_bytes: int = LOG_LIMIT_BYTES
@@ -181,7 +181,7 @@ def surprised_instance(target: Target, error: Exception) -> dict[str, t.Any]:
 
 
 def show_units_of(system: System, pids: t.Iterable[int | None]) -> dict[str, dict[str, str]] | None:
-    """Ask systemd once for the units of all these processes: the question costs as much as a server's other evidence."""
+    """Ask systemd once for all: the question costs as much as the rest of a server's evidence."""
     units = {unit_of_process(system, pid).unit for pid in pids if pid is not None}
     return show_units(system, sorted(unit for unit in units if unit))
 
