@@ -295,12 +295,31 @@ def find_config_file(system: System, process: Process, ports: t.Collection[int])
     unit_file = unit_config_file(system, process.pid)
     if unit_file is not None and system.exists(root + unit_file):
         return unit_file
-    for pattern in CONFIG_FILES:
+    for pattern in (*CONFIG_FILES, *_beside_the_data(system, process.pid)):
         for port in sorted(ports) if "{port}" in pattern else [0]:
             path = pattern.replace("{port}", str(port))
             if system.exists(root + path) and _listens_on(read_settings(system, root + path), ports):
                 return path
     return None
+
+
+def _beside_the_data(system: System, pid: int) -> list[str]:
+    """Where the hand-made installation has its configuration: in the working directory, which is the data's."""
+    try:
+        directory = system.read_link(f"/proc/{pid}/cwd")
+    except OSError:
+        return []
+    root = _link_or_slash(system, f"/proc/{pid}/root")
+    if root != "/" and directory.startswith(root):
+        directory = directory[len(root) :] or "/"
+    return [os.path.join(directory, name) for name in ("redis.conf", "valkey.conf", "keydb.conf")]
+
+
+def _link_or_slash(system: System, path: str) -> str:
+    try:
+        return system.read_link(path)
+    except OSError:
+        return "/"
 
 
 def _listens_on(settings: dict[str, str], ports: t.Collection[int]) -> bool:

@@ -91,9 +91,9 @@ def resolve_targets(
     seen = survey or Survey(system)
     entries = parameters.get("instances")
     if entries is not None:
-        return [_named_target(merge_options(entry, defaults), system, seen) for entry in entries]
+        return [_named_target(merge_options(entry, defaults), system, gaps, seen) for entry in entries]
     if any(defaults[name] is not None for name in PLACE_OPTIONS) or not parameters.get("discover", True):
-        return [_named_target(merge_options({}, defaults), system, seen)]
+        return [_named_target(merge_options({}, defaults), system, gaps, seen)]
     servers = discover(system, gaps, seen)
     if not servers:
         gaps.add(
@@ -101,28 +101,47 @@ def resolve_targets(
             "No process of this machine is a Redis, Valkey, KeyDB or Dragonfly server.",
             "Start the server, or name its address in redis_instances; for a container's own /proc, run on its host.",
         )
-    return [_discovered_target(server, defaults, system) for server in servers]
+    return [_discovered_target(server, defaults, system, gaps) for server in servers]
 
 
-def _named_target(mapping: dict[str, t.Any], system: System, survey: Survey) -> Target:
+def _named_target(mapping: dict[str, t.Any], system: System, gaps: Gaps, survey: Survey) -> Target:
     options = ConnectionOptions.from_mapping(mapping)
-    if mapping.get("password_from_config") and options.login_password is None:
-        pid = find_pid(system, options, None, survey)
-        server = next((found for found in discover(system, Gaps(), survey) if found["pid"] == pid), None)
-        if server is not None:
-            options = options._replace(login_password=server_password(system, server))
-            return Target(options, options.address, server)
-    return Target(options, options.address, None)
+    if not wants_password(mapping, options):
+        return Target(options, options.address, None)
+    pid = find_pid(system, options, None, survey)
+    server = next((found for found in discover(system, Gaps(), survey) if found["pid"] == pid), None)
+    return Target(with_password(options, server, system, gaps), options.address, server)
 
 
-def _discovered_target(server: dict[str, t.Any], defaults: t.Mapping[str, t.Any], system: System) -> Target:
+def _discovered_target(server: dict[str, t.Any], defaults: t.Mapping[str, t.Any], system: System, gaps: Gaps) -> Target:
     mapping = connection_mapping(server, defaults)
     if mapping is None:
         return Target(None, server_address(server), server)
     options = ConnectionOptions.from_mapping(mapping)
-    if mapping.get("password_from_config") and options.login_password is None:
-        options = options._replace(login_password=server_password(system, server))
+    if wants_password(mapping, options):
+        options = with_password(options, server, system, gaps)
     return Target(options, options.address, server)
+
+
+def wants_password(mapping: t.Mapping[str, t.Any], options: ConnectionOptions) -> bool:
+    """Whether the password is to come from the configuration file: that one is the default user's."""
+    absent = options.login_password is None and options.login_user in (None, "default")
+    return bool(mapping.get("password_from_config")) and absent
+
+
+def with_password(
+    options: ConnectionOptions, server: dict[str, t.Any] | None, system: System, gaps: Gaps
+) -> ConnectionOptions:
+    """The options with the password of the server's configuration file; unchanged, with a gap, where none is found."""
+    password = server_password(system, server) if server is not None else None
+    if password is None:
+        path = server["config_file"] if server is not None else None
+        gaps.add(
+            f"password of {options.address}",
+            f"{path} holds none that can be used." if path else "The server's configuration file is not known.",
+            "Set login_password for it in redis_instances.",
+        )
+    return options._replace(login_password=password)
 
 
 def collect_target(target: Target, system: System, gaps: Gaps, survey: Survey | None = None) -> dict[str, t.Any]:
