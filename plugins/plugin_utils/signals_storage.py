@@ -258,8 +258,8 @@ def is_forbidden(path: str) -> bool:
 def _access(case: Case) -> dict[str, t.Any]:
     access, owner = mapping(case.directory, "access"), mapping(case.directory, "owner")
     attributes, dump = mapping(case.directory, "attributes"), mapping(case.directory, "dump")
-    writable, searchable = flag(access, "writable"), flag(access, "searchable")
-    blocked = any_of(negate(writable), negate(searchable))
+    # The running server stands in its directory: a parent that is closed to it stops a restart, not a save.
+    blocked = negate(flag(access, "writable"))
     capabilities = dig(case.process, "capabilities_effective")
     uid = integer(case.process, "uid", "effective")
     foreign: bool | None = None

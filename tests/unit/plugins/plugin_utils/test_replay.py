@@ -48,3 +48,12 @@ def test_a_recording_leads_to_its_verdict_again(path: Path) -> None:
         assert cause["still_present"] is expect["still_present"]
     if "writes_blocked" in expect:
         assert diagnosis["writes_blocked"] is expect["writes_blocked"]
+    if "will_retry" in expect:
+        assert diagnosis["recovery"]["will_retry"] is expect["will_retry"]
+    if "forecast" in expect:
+        assert diagnosis["forecast"]["answer"] == expect["forecast"]
+    if "fixes" in expect:
+        assert sorted({fix["id"] for fix in diagnosis["fixes"] if fix["decision"] != "refuse"}) == expect["fixes"]
+    risks = {risk["id"] for risk in diagnosis["risks"]}
+    assert set(expect.get("risks", [])) <= risks
+    assert not set(expect.get("no_risks", [])) & risks

@@ -345,6 +345,8 @@ def test_a_foreign_dump_matters_in_a_sticky_directory_only() -> None:
         ({"data_directory/attributes/immutable": None}, "will_succeed", None),
         ({"data_directory/process_view": None}, "unknown", None),
         ({"cgroups": None}, "unknown", None),
+        # A closed parent stops a restart; the running server stands in its directory and saves.
+        ({"data_directory/access/searchable": False, "data_directory/access/blocked_by": "/srv"}, "will_succeed", None),
         ({"redis/config/dir": "/etc/cron.d", "data_directory/access/writable": False}, "will_fail", "hijacked_dir"),
         ({"redis/config/dir": "/etc/cron.d"}, "will_succeed", None),
     ],
