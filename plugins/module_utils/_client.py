@@ -502,17 +502,17 @@ class CliClient(Client):
         super().__init__(options)
         self._system = system
         self._executable = executable
+        self._password_unwanted = False
         self.kind = "valkey-cli" if os.path.basename(executable) == "valkey-cli" else "redis-cli"
 
     def command(self, *arguments: str) -> Reply:
-        # INFO is printed as it is whatever the option says (redis-cli.c:cliSendCommand, output_raw).
-        argv = [self._executable, "--no-raw", *cli_options(self.options), *arguments]
-        environment = {}
-        if self.options.login_password is not None:
-            environment = {"REDISCLI_AUTH": self.options.login_password, "VALKEYCLI_AUTH": self.options.login_password}
-        result = self._system.run(argv, environment, self.options.timeout_seconds)
-        self._raise_process_failure(result)
+        result = self._run(arguments)
         said = self._check_authentication(result)
+        if self._password_unwanted and result.rc != 0 and not said.strip():
+            # redis-cli 6.2 goes no further (7.0 and newer do).
+            result = self._run(arguments)
+            said = result.stdout
+        self._raise_process_failure(result)
         text = said.rstrip("\n")
         if arguments[0].upper() == "INFO" and not text.startswith("(error) "):
             return self._raw_reply(text)
@@ -523,6 +523,20 @@ class CliClient(Client):
         except CliError as error:
             raise self._refusal(error.text) from None
         return reply
+
+    def _run(self, arguments: tuple[str, ...]) -> CommandResult:
+        """Run the client. Raises where it ran out of time or can't be run at all."""
+        # INFO is printed as it is whatever the option says (redis-cli.c:cliSendCommand, output_raw).
+        argv = [self._executable, "--no-raw", *cli_options(self.options), *arguments]
+        environment = {}
+        if self.options.login_password is not None and not self._password_unwanted:
+            environment = {"REDISCLI_AUTH": self.options.login_password, "VALKEYCLI_AUTH": self.options.login_password}
+        result = self._system.run(argv, environment, self.options.timeout_seconds)
+        if result.rc == 124:
+            raise timeout_failure(self)
+        if result.rc in (126, 127):
+            raise self.failure("no_client", "no_client", result.stderr.strip() or "The client can't be run.")
+        return result
 
     def _raw_reply(self, text: str) -> str:
         """INFO; an error to it is printed raw, too: one line that begins with a code."""
@@ -545,6 +559,7 @@ class CliClient(Client):
         if match:
             if any(text in match.group(1) for text in NO_PASSWORD_WANTED):
                 self.warnings = ["A password was given, but the server wants none."]
+                self._password_unwanted = True
             else:
                 raise self.refusal(match.group(1).strip())
         complaint = (
@@ -554,10 +569,6 @@ class CliClient(Client):
 
     def _raise_process_failure(self, result: CommandResult) -> None:
         """Raise where the client could not do its work."""
-        if result.rc == 124:
-            raise timeout_failure(self)
-        if result.rc in (126, 127):
-            raise self.failure("no_client", "no_client", result.stderr.strip() or "The client can't be run.")
         said = f"{result.stderr}\n{result.stdout}".strip()
         match = re.search(r"^Could not connect to \w+ at (.*)$", said, re.MULTILINE)
         if match:

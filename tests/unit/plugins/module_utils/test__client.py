@@ -216,6 +216,7 @@ def test_cli_socket_takes_no_tls() -> None:
             "auth_required",
             "WRONGPASS",
         ),
+        ({"rc": 1, "stderr": "AUTH failed: WRONGPASS no\n", "login_password": "x1"}, "auth_required", "WRONGPASS"),
         ({"rc": 1, "stderr": "Unrecognized option or bad number of args for: '--user'\n"}, "error", "client"),
     ],
 )
@@ -231,6 +232,22 @@ def test_cli_password_that_is_not_wanted_is_a_warning() -> None:
         login_password="x1",
     )
     assert client.command("INFO") == "# Server\nredis_version:7.0.15"
+    assert len(client.warnings) == 1
+
+
+def test_old_cli_that_stops_at_an_unwanted_password_is_run_without_it() -> None:
+    """redis-cli 6.2 ends with 1 where 7.0 goes on."""
+    complaint = "AUTH failed: ERR AUTH <password> called without any password configured for the default user.\n"
+    asked: list[dict[str, str]] = []
+
+    def answer(argv: list[str], environment: dict[str, str], seconds: float, stdin: str | None) -> CommandResult:
+        asked.append(environment)
+        return CommandResult(1, "", complaint) if environment else CommandResult(0, '1) "dir"\n2) "/d"\n', "")
+
+    client = _client.CliClient(ConnectionOptions(login_password="x1"), System(runner=answer), "/usr/bin/redis-cli")
+    assert client.command("CONFIG", "GET", "dir") == ["dir", "/d"]
+    assert client.command("CONFIG", "GET", "dir") == ["dir", "/d"]
+    assert [bool(environment) for environment in asked] == [True, False, False]
     assert len(client.warnings) == 1
 
 
