@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import typing as t
 
@@ -52,6 +53,10 @@ class Connection:
 
     def send_raw(self, data: bytes) -> None:
         self._socket.sendall(data)
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether something can be read within that time."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def reply(self) -> t.Any:
         line = self._file.readline()

@@ -339,7 +339,7 @@ class Server:
         self.connection.call_many(("SET", f"{prefix}:{number}", b"%08d" % number + block[8:]) for number in range(keys))
         return self
 
-    def slow_child(self, microseconds: int = 1_000_000) -> None:
+    def slow_child(self, microseconds: int = 10_000_000) -> None:
         """From now on a child spends that long on each key."""
         self.call("CONFIG", "SET", "rdb-key-save-delay", microseconds)
 

@@ -9,7 +9,7 @@ import pytest
 
 from .bench import Bench
 from .controls import CONTROLS, Control
-from .judging import Document, at_least, cause_ids, explain, gather, gather_as, judge, record, system_of
+from .judging import Document, at_least, cause_ids, expectation, explain, gather, gather_as, judge, record, system_of
 from .score import SCORE
 from .test_faults import require
 
@@ -34,21 +34,6 @@ def check_control(control: Control, document: Document) -> None:
     assert not set(control.no_risks) & risks, sorted(risks)
 
 
-def expectation(control: Control) -> Document:
-    """What a replay of this control's evidence must say."""
-    expect: Document = {"states": list(control.states), "cause": control.causes[0] if control.causes else None}
-    expect["only_causes"] = list(control.causes)
-    if control.causes:
-        expect["least_confidence"] = control.confidence
-        if control.still_present != "ANY":
-            expect["still_present"] = control.still_present
-    if control.will_retry != "ANY":
-        expect["will_retry"] = control.will_retry
-    expect["risks"] = list(control.risks)
-    expect["no_risks"] = list(control.no_risks)
-    return expect
-
-
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
 def test_control(control: Control, bench: Bench, request: pytest.FixtureRequest) -> None:
     require(control.needs, control.servers(bench.kind))
@@ -67,4 +52,5 @@ def test_control(control: Control, bench: Bench, request: pytest.FixtureRequest)
             assert document["unknowns"], "what could not be read is not listed"
     if request.config.getoption("--record"):
         amended = "An old record is added to the kernel log." if control.amend else None
-        record(f"control-{control.id}", bench, evidence, expectation(control), amended)
+        expect = expectation(document, risks=list(control.risks), no_risks=list(control.no_risks))
+        record(f"control-{control.id}", bench, evidence, expect, amended)

@@ -12,7 +12,7 @@ import pytest
 
 from .bench import Bench, missing_need
 from .faults import FAULTS, STATES, Fault
-from .judging import Document, at_least, cause_ids, explain, gather, judge, offered_fixes, record
+from .judging import Document, at_least, cause_ids, expectation, explain, gather, judge, offered_fixes, record
 from .score import SCORE
 
 pytestmark = pytest.mark.lab
@@ -31,18 +31,6 @@ def check_real(fault: Fault, bench: Bench) -> None:
         assert bench.server.status() == fault.status
     if fault.proof is not None:
         assert re.search(fault.proof, bench.server.read_log()), bench.server.read_log()[-3000:]
-
-
-def expectation(fault: Fault) -> Document:
-    """What a replay of this fault's evidence must say."""
-    expect: Document = {"state": "failing" if fault.failing else fault.verdict}
-    expect["cause"] = fault.verdict if fault.failing else None
-    if fault.failing:
-        expect["least_confidence"] = fault.confidence
-        expect["fixes"] = list(fault.fixes)
-        if fault.still_present != "ANY":
-            expect["still_present"] = fault.still_present
-    return expect
 
 
 def check_verdict(fault: Fault, document: Document) -> None:
@@ -83,4 +71,4 @@ def test_fault(fault: Fault, bench: Bench, request: pytest.FixtureRequest) -> No
         if fault.failing:
             assert document["writes_blocked"] is bench.server.refuses_writes(), explain(document)
     if request.config.getoption("--record"):
-        record(fault.id, bench, evidence, expectation(fault), fault.amended)
+        record(fault.id, bench, evidence, expectation(document, fixes=list(fault.fixes)), fault.amended)

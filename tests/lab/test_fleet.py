@@ -65,7 +65,7 @@ def test_every_fault_in_one_run(kind: ServerKind, bench_of: t.Callable[[ServerKi
         instance_of(bench.server, **(fault.options(bench) if fault.options else {})) for fault, bench in broken
     ]
     for instance in instances:
-        instance.pop("timeout_seconds", None)
+        instance.pop("timeout_seconds", None)  # the role has one for all
     report_directory = tmp_path / "report"
     done = run_playbook(tmp_path, {"redis_instances": instances, "diagnose_report_dir": str(report_directory)})
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

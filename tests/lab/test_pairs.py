@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from .bench import Bench
-from .judging import cause_ids, explain, gather, judge, record
+from .judging import cause_ids, expectation, explain, gather, judge, record
 from .pairs import PAIRS, Pair
 from .score import SCORE
 from .test_faults import require
@@ -28,5 +28,4 @@ def test_pair(pair: Pair, bench: Bench, request: pytest.FixtureRequest) -> None:
         assert cause_ids(document) == list(pair.causes), explain(document)
         assert document["cause"]["id"] == pair.causes[0], explain(document)
     if request.config.getoption("--record"):
-        expect = {"state": "failing", "cause": pair.causes[0], "causes": list(pair.causes)}
-        record(f"pair-{pair.id}", bench, evidence, expect, None)
+        record(f"pair-{pair.id}", bench, evidence, expectation(document), None)
