@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""What one server says about itself: INFO, then CONFIG GET, then ACL WHOAMI. Nothing else is ever sent."""
+"""What one server says about itself: INFO, then CONFIG GET, at most ACL WHOAMI. Nothing else is ever sent."""
 
 from __future__ import annotations
 
@@ -298,12 +298,18 @@ def config_refusal(failure: RedisFailure, options: ConnectionOptions) -> tuple[s
 
 
 def collect_user(asker: _Asker, version: str | None) -> str | None:
-    """The ACL user that we are. Who logged in by name is known without asking (a refused question fills ACL LOG)."""
+    """The ACL user that we are (6.0+).
+
+    Known without asking: who logged in by name is that user, everybody else is ``default``; a refused question would
+    fill the server's ACL LOG. Only a client certificate can make us somebody else (tls-auth-clients-user).
+    """
     options = asker.client.options
-    if options.login_user and not asker.client.warnings:
-        return options.login_user
     if version_tuple(version) < (6,):
         return None
+    if options.login_user and not asker.client.warnings:
+        return options.login_user
+    if not (options.tls and options.client_cert_file):
+        return "default"
     try:
         reply = asker.ask("ACL", "WHOAMI")
     except RedisFailure as failure:

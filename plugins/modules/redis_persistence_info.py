@@ -175,7 +175,7 @@ instances:
           type: int
           sample: 1760000000
         user:
-          description: The ACL user of the connection. V(null) before Redis 6.0, or where the question was refused.
+          description: The ACL user of the connection. V(null) before Redis 6.0, or where the server had to be asked and refused.
           returned: always
           type: str
           sample: default

@@ -64,7 +64,8 @@ SOME = ["dir", "/data", "dbfilename", "dump.rdb", "save", "900 1", "requirepass"
 
 def test_old_server_is_asked_for_everything_and_secrets_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     result, gaps, client = collect(monkeypatch, recorded("info_redis_6.2.14.txt"), SOME, login_password="hunter2")
-    assert client.asked == [("INFO",), ("CONFIG", "GET", "*"), ("ACL", "WHOAMI")]
+    assert client.asked == [("INFO",), ("CONFIG", "GET", "*")]
+    assert result["redis"]["user"] == "default"
     assert result["redis"]["config"] == {"dir": "/data", "dbfilename": "dump.rdb", "save": "900 1"}
     assert result["redis"]["password_set"] is True
     assert "hunter" not in str(result) + str(gaps)
@@ -126,9 +127,18 @@ def test_named_user_is_known_without_asking(monkeypatch: pytest.MonkeyPatch) -> 
     assert result["redis"]["password_set"] is None
 
 
+CERTIFIED = {"tls": True, "client_cert_file": "/cert"}
+
+
+def test_client_certificate_may_make_us_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, _gaps, client = collect(monkeypatch, recorded("info_valkey_9.1.2.txt"), SOME, "diag", **CERTIFIED)
+    assert client.asked[-1] == ("ACL", "WHOAMI")
+    assert result["redis"]["user"] == "diag"
+
+
 def test_refused_identity_is_one_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     result, gaps, _client = collect(
-        monkeypatch, recorded("info_redis_7.0.15.txt"), SOME, refused("NOPERM no permissions")
+        monkeypatch, recorded("info_redis_7.0.15.txt"), SOME, refused("NOPERM no permissions"), **CERTIFIED
     )
     assert result["redis"]["user"] is None
     assert [(gap["what"], gap["remedy"]) for gap in gaps] == [("redis.user", "ACL SETUSER default +acl|whoami")]
@@ -143,7 +153,7 @@ def test_server_before_acls_is_not_asked_for_its_user(monkeypatch: pytest.Monkey
 
 def test_nothing_more_is_asked_after_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     late = RedisFailure("timeout", "timeout", "No answer", "redis-py")
-    result, gaps, client = collect(monkeypatch, recorded("info_redis_7.0.15.txt"), late)
+    result, gaps, client = collect(monkeypatch, recorded("info_redis_7.0.15.txt"), late, **CERTIFIED)
     assert [asked[0] for asked in client.asked] == ["INFO", "CONFIG"]
     assert result["redis"]["config_state"] == "unavailable"
     assert [gap["what"] for gap in gaps] == ["redis.config", "redis.user"]
@@ -151,7 +161,7 @@ def test_nothing_more_is_asked_after_a_time_out(monkeypatch: pytest.MonkeyPatch)
 
 def test_sentinel_is_not_asked_for_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     result, gaps, client = collect(monkeypatch, "redis_version:7.0.15\r\nredis_mode:sentinel\r\n", SOME)
-    assert [asked[0] for asked in client.asked] == ["INFO", "ACL"]
+    assert [asked[0] for asked in client.asked] == ["INFO"]
     assert (result["redis"]["mode"], result["redis"]["config_state"], gaps) == ("sentinel", "unavailable", [])
 
 
