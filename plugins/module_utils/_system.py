@@ -61,9 +61,7 @@ class System:
     :param runner: runs commands.
     """
 
-    def __init__(
-        self, root: str = "/", clock: t.Callable[[], float] = time.time, runner: Runner = no_commands
-    ) -> None:
+    def __init__(self, root: str = "/", clock: t.Callable[[], float] = time.time, runner: Runner = no_commands) -> None:
         self.root = root
         self.clock = clock
         self._runner = runner

@@ -40,6 +40,8 @@ NO_EVIDENCE = "no_evidence"
 # An attempt that was watched and the same attempt in the log start this near to each other.
 SAME_ATTEMPT_SECONDS = 10
 QUOTED_LINES = 4
+# "DB saved on disk" and "terminated with success" are notices (rdb.c, all versions).
+SUCCESS_NOT_LOGGED = ("warning", "nothing")
 # States in which nobody could ask the server.
 NOT_ASKED = ("unreachable", "auth_required", "not_permitted", "loading", "unsupported")
 
@@ -126,10 +128,19 @@ def build_case(instance: Mapping, peers: list[Mapping], host: Mapping, now: floa
     """The evidence of one server with its attempts; the deciding one only where the status says that a save failed."""
     attempts = _attempts(instance, host, now)
     failed: list[Attempt] = [attempt for attempt in streak(attempts) if attempt.get("target") != "replicas"]
+    if text(instance, "redis", "config", "loglevel") in SUCCESS_NOT_LOGGED:
+        failed = _since_last_save(failed, number(instance, "redis", "info", "rdb_last_save_time"))
     # A restart sets the status to ok. What failed before it is history of another process.
     status = text(instance, "redis", "info", "rdb_last_bgsave_status")
     deciding = failed[-1] if failed and status != "ok" else None
     return Case(instance, host, now, attempts, failed if status != "ok" else [], deciding, peers)
+
+
+def _since_last_save(failed: list[Attempt], last_save_unix: float | None) -> list[Attempt]:
+    """Failures that the last success did not end, by their time: a log without successes does not tell by order."""
+    if last_save_unix is None:
+        return failed
+    return [attempt for attempt in failed if (number(attempt, "ended_unix") or last_save_unix) >= last_save_unix]
 
 
 def build_context(case: Case) -> dict[str, t.Any]:

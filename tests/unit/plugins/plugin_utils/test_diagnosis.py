@@ -662,6 +662,21 @@ def test_kills_that_left_the_files_that_fill_the_disk_are_the_root() -> None:
     assert "orphan_temp_files" in [fix["id"] for fix in diagnosis["fixes"]]
 
 
+@pytest.mark.parametrize(("last_save_seconds_ago", "expected"), [(20, "disk_full"), (4000, "dir_permission_denied")])
+def test_a_log_without_successes_is_read_by_the_time_of_the_last_save(
+    last_save_seconds_ago: float, expected: str
+) -> None:
+    document = with_(
+        opened("EACCES"),
+        {
+            "redis/config/loglevel": "warning",
+            "redis/info/rdb_last_save_time": NOW - last_save_seconds_ago,
+            "data_directory/process_view": filesystem(usable_bytes=0),
+        },
+    )
+    assert judge(document)["cause"]["id"] == expected
+
+
 def test_a_failed_save_before_the_one_that_runs_now_is_still_explained() -> None:
     diagnosis = judge(with_(opened("EACCES"), {**BLOCKED, **SAVING}))
     assert diagnosis["state"] == "save_in_progress"
