@@ -160,7 +160,8 @@ def break_fork_overcommit_heuristic(bench: Bench) -> None:
 def break_fork_cgroup_memory(bench: Bench) -> None:
     """The page tables of 240 MB (480 KiB) don't fit below the limit; what the server itself needs does.
 
-    The kernel charges in advance, 256 KiB a processor, so that much more than the 64 KiB can be had. With the group's killer off the kernel refuses a system call that needs memory, instead of killing for it.
+    The kernel charges in advance, 256 KiB a processor, so that much more than the 64 KiB can be had. With the group's
+    killer off the kernel refuses a system call that needs memory, instead of killing for it.
     """
     group = bench.cgroup("memory")
     server = bench.start(cgroups=[group.path], keys=60_000, value_bytes=4000)

@@ -52,8 +52,8 @@ def test_a_recording_leads_to_its_verdict_again(path: Path) -> None:
         assert diagnosis["recovery"]["will_retry"] is expect["will_retry"]
     if "forecast" in expect:
         assert diagnosis["forecast"]["answer"] == expect["forecast"]
-    if "fixes" in expect:
-        assert sorted({fix["id"] for fix in diagnosis["fixes"] if fix["decision"] != "refuse"}) == expect["fixes"]
+    offered = {fix["id"] for fix in diagnosis["fixes"] if fix["decision"] != "refuse"}
+    assert set(expect.get("fixes", [])) <= offered
     risks = {risk["id"] for risk in diagnosis["risks"]}
     assert set(expect.get("risks", [])) <= risks
     assert not set(expect.get("no_risks", [])) & risks
