@@ -455,7 +455,8 @@ CONTROLS: tuple[Control, ...] = (
     Control("parent_closed", parent_closed),
     Control("root_in_closed_directory", root_in_closed_directory),
     Control("child_aborted", child_aborted, needs=()),
-    Control("orphan_files", orphan_files, risks=("orphan_temp_files",), needs=()),
+    # Only root can see that no other process holds the file open.
+    Control("orphan_files", orphan_files, risks=("orphan_temp_files",)),
     Control("text_of_a_client", text_of_a_client, needs=()),
     Control("full_disk_elsewhere", full_disk_elsewhere),
     Control("foreground_save_failed", foreground_save_failed, needs=()),
