@@ -79,7 +79,7 @@ def check_evidence(evidence: t.Any) -> Mapping:
 
 
 def diagnose(evidence: t.Mapping[str, t.Any], rules: Rules) -> list[Diagnosis]:
-    """One diagnosis document (DESIGN section 7) for each server of the evidence, in its order.
+    """One diagnosis document (docs/diagnosis.md) for each server of the evidence, in its order.
 
     Pure: nothing is read but the arguments, and the same evidence gives the same documents on any day. Raises
     :class:`EvidenceError` for what isn't an evidence document.

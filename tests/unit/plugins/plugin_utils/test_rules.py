@@ -44,7 +44,7 @@ overcommit thp data_dir orphan_temp_files process_limit file_size_limit pids_lim
 save_points maxmemory immutable destination restore_dir recreate_dir unit_sandbox rescue emergency_unblock
 rewrite_config verify
 """.split()
-# DESIGN section 3, column "fixes" (manual ones are the outcome's own text).
+# The fixes that help against each cause (manual ones are the outcome's own text).
 FIXES_OF_CAUSES = {
     "fork_commit_limit": "overcommit",
     "fork_overcommit_heuristic": "overcommit",
