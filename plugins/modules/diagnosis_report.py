@@ -11,17 +11,19 @@ module: diagnosis_report
 short_description: Sums up what the hosts of a play have been diagnosed with
 version_added: 0.1.0
 description:
-  - Writes C(report.json) on the control node and prints the fleet in one line, from what M(redisops.persistence.redis_diagnosis_info) found on the hosts of this play.
-  - It reads the host fact C(diagnose_results) that the role P(redisops.persistence.diagnose#role) sets, asks no host anything, and is meant to run once, as the last
-    task of that role.
-  - With O(ignore:serial) the report grows with each batch, and the line is printed after the last one. With a strategy that runs host by host it waits for the last host.
+  - Writes C(report.json) on the control node and prints the fleet in one line, from what M(redisops.persistence.redis_diagnosis_info) found on the
+    hosts of this play.
+  - It reads the host fact C(diagnose_results) that the role P(redisops.persistence.diagnose#role) sets, asks no host anything, and is meant to run
+    once, as the last task of that role.
+  - With C(serial) the report grows with each batch, and the line is printed after the last one. With a strategy that runs host by host it waits for
+    the last host.
 author:
   - The redisops.persistence contributors (@redisops)
 extends_documentation_fragment:
   - redisops.persistence.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode). The report is written in check mode too, since it lies on the control node and describes the hosts.
+    description: Can run in C(check_mode). The report is written in check mode too, since it lies on the control node.
     support: full
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.

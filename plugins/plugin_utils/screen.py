@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import (
-    fleet_line as fleet_line,
-)
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import fleet_line
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import (
     WIDTH,
     as_number,
@@ -28,6 +26,8 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
     wrap,
     wrap_command,
 )
+
+__all__ = ("fleet_line", "render", "render_host", "split_fixes")
 
 Document = t.Mapping[str, t.Any]
 LINE_LIMIT = 40
