@@ -260,10 +260,20 @@ class _Judge:
         if outcome.confirmed_when is not None and outcome.confirmed_when.answer(self.context) == YES:
             return "confirmed"
         if by_state:
-            return "probable" if rivals == 1 and outcome.id != NO_EVIDENCE else "possible"
+            if rivals > 1 or outcome.id == NO_EVIDENCE:
+                return "possible"
+            return "confirmed" if self.fork_refused_under_watch() else "probable"
         if outcome.probable_when is not None and outcome.probable_when.answer(self.context) == YES:
             return "probable"
         return "possible"
+
+    def fork_refused_under_watch(self) -> bool:
+        """Whether a save was asked for just now and the server could not fork: what stands in the way of it is why.
+
+        The server's answer has no errno, so without a log the one limit that is reached is the proof.
+        """
+        attempt = self.case.attempt or {}
+        return bool(attempt.get("source") == "observed" and attempt.get("stage") == "fork")
 
     def cause(self, outcome_id: str, confidence: str, decided_by_attempt: bool) -> dict[str, t.Any]:
         outcome = self.rules.outcomes[outcome_id]

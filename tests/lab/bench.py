@@ -49,7 +49,7 @@ class Cgroup(t.NamedTuple):
         """How many processes of the group the kernel has killed."""
         name = "memory.oom_control" if self.version == 1 else "memory.events"
         for line in (self.path / name).read_text().splitlines():
-            key, _, value = line.partition(" ")
+            key, _separator, value = line.partition(" ")
             if key == "oom_kill":
                 return int(value)
         return 0
@@ -313,7 +313,7 @@ def kernel_text(path: Path) -> t.Iterator[t.Callable[[str], t.Any]]:
 def meminfo_bytes(name: str) -> int:
     """One line of /proc/meminfo."""
     for line in Path("/proc/meminfo").read_text().splitlines():
-        key, _, value = line.partition(":")
+        key, _separator, value = line.partition(":")
         if key == name:
             return int(value.split()[0]) * 1024
     raise KeyError(name)
@@ -348,7 +348,7 @@ def missing_need(need: str) -> str | None:
         writable = is_root() and os.access("/proc/sys/vm/overcommit_memory", os.W_OK)
         return None if writable else "needs root and a writable /proc/sys"
     if need.startswith("cgroup"):
-        _, _, controller = need.partition(":")
+        controller = need.partition(":")[2]
         if not is_root():
             return "needs root"
         parent = cgroup_parent(controller)

@@ -113,7 +113,7 @@ def gather_as(uid: int, servers: list[Server], options: dict[str, t.Any] | None 
     os.close(writer)
     with os.fdopen(reader) as stream:
         text = stream.read()
-    _, status = os.waitpid(child, 0)
+    _pid, status = os.waitpid(child, 0)
     assert status == 0, "the collectors failed as an ordinary user"
     return t.cast(Document, json.loads(text))
 

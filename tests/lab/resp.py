@@ -74,7 +74,7 @@ class Connection:
                 return None
             return self._file.read(int(rest) + 2)[:-2].decode("utf-8", "backslashreplace")
         if kind == b"*":
-            return [self.reply() for _ in range(int(rest))]
+            return [self.reply() for _number in range(int(rest))]
         raise ConnectionError(f"not a reply: {line!r}")
 
 

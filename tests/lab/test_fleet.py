@@ -30,7 +30,7 @@ def fits(fault: Fault, kind: ServerKind) -> bool:
     return not (fault.machine_wide or not fault.in_fleet or fault.servers(kind) or any(map(missing_need, fault.needs)))
 
 
-def run_playbook(directory: Path, variables: dict[str, t.Any]) -> subprocess.CompletedProcess[str]:
+def run_playbook(directory: Path, variables: dict[str, t.Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     """``ansible-playbook redisops.persistence.diagnose`` with a local connection."""
     command = shutil.which(
         "ansible-playbook", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -39,7 +39,7 @@ def run_playbook(directory: Path, variables: dict[str, t.Any]) -> subprocess.Com
     variables_file = directory / "variables.json"
     variables_file.write_text(json.dumps({"ansible_python_interpreter": sys.executable, **variables}))
     return subprocess.run(
-        [command, "redisops.persistence.diagnose", "-i", "lab,", "-c", "local", "-e", f"@{variables_file}"],
+        [command, "redisops.persistence.diagnose", "-i", "lab,", "-c", "local", "-e", f"@{variables_file}", *arguments],
         cwd=directory,
         capture_output=True,
         text=True,
