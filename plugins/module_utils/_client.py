@@ -372,7 +372,7 @@ def full_reply_text(error: Exception, exceptions: t.Any) -> str:
     """An error reply as the server sent it. A bare ``-ERR`` (a failed fork) reaches us without any text."""
     text = str(error)
     code = reply_code(error)
-    if code is None and type(error) is exceptions.ResponseError and not re.match(r"[A-Z][A-Z0-9_]+(?: |$)", text):
+    if code is None and error.__class__ is exceptions.ResponseError and not re.match(r"[A-Z][A-Z0-9_]+(?: |$)", text):
         code = "ERR"
     if code is not None and text != code and not text.startswith(f"{code} "):
         text = f"{code} {text}".strip()

@@ -127,7 +127,7 @@ def mount_id_of(handle: int) -> int | None:
     try:
         with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as content:
             for line in content:
-                name, _, value = line.partition(":")
+                name, _separator, value = line.partition(":")
                 if name == "mnt_id":
                     return int(value)
     except (OSError, ValueError):

@@ -97,11 +97,11 @@ class MountTable:
                 if is_below(path, mount_point):
                     above[int(fields[0])] = (int(fields[1]), mount_point, line)
         # The root's own parent is not listed; nor is that of any mount of a process that was chrooted.
-        reached = [mount_id for mount_id, (parent_id, _, _) in above.items() if parent_id not in above]
+        reached = [mount_id for mount_id, (parent_id, *_others) in above.items() if parent_id not in above]
         current = None
         while reached:
             current = min(reached, key=lambda mount_id: len(above[mount_id][1]))
-            reached = [mount_id for mount_id, (parent_id, _, _) in above.items() if parent_id == current]
+            reached = [mount_id for mount_id, (parent_id, *_others) in above.items() if parent_id == current]
             reached = [mount_id for mount_id in reached if mount_id != current]
         return parse_line(above[current][2]) if current is not None else None
 

@@ -86,7 +86,7 @@ def walk(root: str, path: str) -> Walk:
     except OSError as error:
         result.error = error
     finally:
-        for _, handle in stack:
+        for _name, handle in stack:
             os.close(handle)
     return result
 

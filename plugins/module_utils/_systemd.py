@@ -119,8 +119,8 @@ def systemd_path(cgroup_text: str) -> str | None:
     """The path in systemd's own hierarchy, out of /proc/PID/cgroup (cgroups(7)): name=systemd, else version 2."""
     unified = None
     for line in cgroup_text.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+        rest = line.partition(":")[2]
+        controllers, _separator, path = rest.partition(":")
         if controllers == "name=systemd":
             return path
         if controllers == "":

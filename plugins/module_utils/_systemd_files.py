@@ -66,7 +66,7 @@ class UnitFiles(t.NamedTuple):
 def unescape_specifiers(value: str, unit: str) -> str:
     """A value with the specifiers that a unit's name answers (%n, %N, %p, %i; %I unescaped); others stay."""
     name = unit.rpartition(".")[0]
-    prefix, _, instance = name.partition("@")
+    prefix, _at, instance = name.partition("@")
     known = {
         "%": "%",
         "n": unit,
@@ -104,7 +104,7 @@ def parse_unit_file(content: str) -> list[tuple[str, str, str]]:
         if text.startswith("[") and text.endswith("]"):
             section = text[1:-1]
         elif "=" in text:
-            name, _, value = text.partition("=")
+            name, _equals, value = text.partition("=")
             settings.append((section, name.strip(), value.strip()))
     return settings
 
@@ -113,7 +113,7 @@ def merge_settings(files: t.Iterable[list[tuple[str, str, str]]], unit: str) -> 
     """What the files come to, read one after the other."""
     merged: dict[str, str] = {}
     for settings in files:
-        for _, written_name, raw_value in settings:
+        for _section, written_name, raw_value in settings:
             name = OLD_NAMES.get(written_name, written_name)
             value = unescape_specifiers(raw_value, unit)
             if name in LIST_SETTINGS and value and merged.get(name):
@@ -125,9 +125,9 @@ def merge_settings(files: t.Iterable[list[tuple[str, str, str]]], unit: str) -> 
 
 def drop_in_directories(unit: str) -> list[str]:
     """Names of the directories that hold drop-ins of a unit, the most specific first."""
-    name, _, suffix = unit.rpartition(".")
+    name, _dot, suffix = unit.rpartition(".")
     names = [f"{unit}.d"]
-    prefix, at, _ = name.partition("@")
+    prefix, at, _instance = name.partition("@")
     if at:
         names.append(f"{prefix}@.{suffix}.d")
     # foo-bar.service also takes those of foo-.service.
@@ -138,8 +138,8 @@ def drop_in_directories(unit: str) -> list[str]:
 
 def find_fragment(system: System, unit: str) -> str | None:
     """The unit's file, or that of its template."""
-    name, _, suffix = unit.rpartition(".")
-    prefix, at, _ = name.partition("@")
+    name, _dot, suffix = unit.rpartition(".")
+    prefix, at, _instance = name.partition("@")
     for candidate in [unit, f"{prefix}@.{suffix}"] if at else [unit]:
         for directory in DIRECTORIES:
             path = f"{directory}/{candidate}"

@@ -186,7 +186,7 @@ class NamespacePids:
 
 def _status_field(status: str, field: str) -> list[str]:
     for line in status.splitlines():
-        name, _, value = line.partition(":")
+        name, _separator, value = line.partition(":")
         if name == field:
             return value.split()
     return []
@@ -257,7 +257,7 @@ class HolderFinder:
     def _kind_of_holder(self, holders: set[int]) -> str:
         if self._server.pid in holders:
             return "server"
-        children = {pid for _, pid, _ in self._server.children}
+        children = {pid for _inner, pid, _started in self._server.children}
         for pid in holders:
             if pid in children or process_start_and_parent(self._system, pid)[1] == self._server.pid:
                 return "live_child"
@@ -267,7 +267,7 @@ class HolderFinder:
         """(holder or None where no process has that pid, its start)."""
         if pid_in_namespace == self._server.pid_in_namespace:
             return "server", self._server.started_unix
-        for inner, _, started_unix in self._server.children:
+        for inner, _pid, started_unix in self._server.children:
             if inner == pid_in_namespace:
                 return "live_child", started_unix
         known, pid = self._pids.find(pid_in_namespace)

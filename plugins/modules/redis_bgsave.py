@@ -181,7 +181,8 @@ last_save_advanced:
   sample: true
 peak_copy_on_write_bytes:
   description:
-    - The most memory that was seen copied for the save. Seen by asking from time to time while it ran (Redis 6.2 or newer), and at the end of a save that succeeded.
+    - The most memory that was seen copied for the save. Seen by asking from time to time while it ran (Redis 6.2 or newer), and at the end
+      of a save that succeeded.
   returned: always
   type: int
   sample: 4194304

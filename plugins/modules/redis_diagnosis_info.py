@@ -11,8 +11,8 @@ module: redis_diagnosis_info
 short_description: Says why a Redis or Valkey server can't save
 version_added: 0.1.0
 description:
-  - Gathers everything that Redis and its host say about persistence in one execution on the target, whatever the number of servers there, and walks the failure tree
-    over it on the control node.
+  - Gathers everything that Redis and its host say about persistence in one execution on the target, whatever the number of servers there, and walks the
+    failure tree over it on the control node.
   - The answer for each server is one diagnosis - what state it is in, why the last background save failed, how sure that is, whether it still stands, whether
     the next save will succeed, and what puts it right.
   - Changes nothing, unless O(reproduce) is set.
@@ -1124,7 +1124,7 @@ evidence:
               type: int
               sample: 1760000000
             user:
-              description: The ACL user of the connection. V(null) before Redis 6.0, or where the question was refused.
+              description: The ACL user of the connection. V(null) before Redis 6.0, or where the server had to be asked and refused.
               returned: always
               type: str
               sample: default
@@ -1163,8 +1163,7 @@ evidence:
               sample: true
             config_file_settings:
               description:
-                - The same settings as the configuration file has them, spelled like RV(instances[].redis.config). V(null) where the file can't be read
-                  or there is none.
+                - The same settings as the configuration file has them, spelled like C(config). V(null) where the file can't be read or there is none.
               returned: always
               type: dict
               sample:

@@ -12,7 +12,8 @@ short_description: Says what Redis or Valkey servers tell about their persistenc
 version_added: 0.1.0
 description:
   - Asks one or many servers for C(INFO), for the settings that saving depends on, and for the ACL user in use.
-  - A server that does not answer, wants a password, is still loading or is no Redis at all is not a failure of the module. It is an answer, in RV(instances[].connection).
+  - A server that does not answer, wants a password, is still loading or is no Redis at all is not a failure of the module. It is an answer,
+    in RV(instances[].connection).
   - Servers are asked side by side. One that hangs costs its own time-out and leaves the others alone.
   - Nothing is judged here. M(redisops.persistence.redis_diagnosis_info) does that.
 author:
@@ -214,7 +215,7 @@ instances:
           sample: true
         config_file_settings:
           description:
-            - The same settings as the configuration file has them, spelled like RV(instances[].redis.config). V(null) where the file can't be read or there is none.
+            - The same settings as the configuration file has them, spelled like C(config). V(null) where the file can't be read or there is none.
           returned: always
           type: dict
           sample:

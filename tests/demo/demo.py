@@ -112,7 +112,7 @@ def main() -> int:
             server.client.set("order:2", "refunded")
             raise SystemExit("The server still takes writes: the demonstration did not break it.")
         except redis.ResponseError as error:
-            say(f"      SET order:2 refunded > (error) {str(error).split('. ')[0]}.")
+            say(f"      SET order:2 refunded > (error) {str(error).partition('. ')[0]}.")
 
         step(5, "Why? ansible-playbook redisops.persistence.diagnose -i localhost, -c local ...")
         report = diagnose(server, directory, collections)
