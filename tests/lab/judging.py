@@ -208,6 +208,16 @@ def log_of(evidence: Document) -> t.Any:
     return evidence["instances"][0]["redis_log"]
 
 
+def neutral_groups(cgroup_text: str) -> dict[str, str]:
+    """Other names for the control groups that the lab itself runs in, from /proc/self/cgroup (cgroups(7))."""
+    names: dict[str, str] = {}
+    for line in cgroup_text.splitlines():
+        parts = Path(line.split(":", 2)[2]).parts[1:]
+        for depth in range(1, len(parts) + 1):
+            names["/" + "/".join(parts[:depth])] = "".join(f"/group-{number}" for number in range(1, depth + 1))
+    return names
+
+
 def neutral(evidence: Document, bench: Bench) -> Document:
     """Without names of this machine, its users or its directories."""
     text = json.dumps(evidence)
@@ -219,6 +229,7 @@ def neutral(evidence: Document, bench: Bench) -> Document:
         bench.base.name: "case",
         platform.release(): KERNEL_RELEASE,
     }
+    replacements.update(neutral_groups(Path("/proc/self/cgroup").read_text()))
     for old in sorted(replacements, key=len, reverse=True):
         text = text.replace(json.dumps(old)[1:-1], replacements[old])
     text = re.sub(r"redisops-lab-\d+-case-(\d+)", r"lab-group-\1", text)

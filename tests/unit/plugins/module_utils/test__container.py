@@ -36,7 +36,7 @@ ID = "0123456789abcdef" * 4
         ("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope", None),
         ("/user.slice/user-0.slice/session-1.scope", None),
         ("/", None),
-        ("/process_api/08db1d1157df83faf5e51b064c66c515", None),
+        ("/launcher/08db1d1157df83faf5e51b064c66c515", None),
     ],
 )
 def test_the_container_in_a_path(path, expected):
