@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import sys
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.redisops.persistence.plugins.module_utils._diagnosis_evidence import argument_spec
+from ansible_collections.redisops.persistence.plugins.module_utils._options import (
+    PLACE_OPTIONS,
+    diagnosis_argument_spec,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     evidence_files,
     host_trouble,
@@ -44,7 +48,6 @@ CONTROLLER_OPTIONS = frozenset(
 )
 # A save that is forecast to end in one of these can take the server down with it.
 DEADLY_CAUSES = frozenset(("child_oom_killed_cgroup", "child_oom_killed_host"))
-PLACE_OPTIONS = frozenset(("login_host", "login_port", "unix_socket"))
 Entry = dict[str, t.Any]
 # A directory of every Linux that needs no disk.
 MEMORY_DIRECTORY = "/dev/shm"
@@ -60,6 +63,22 @@ class NotExamined(Exception):
         super().__init__(self.error)
 
 
+@contextlib.contextmanager
+def without_cycle_collection() -> t.Iterator[None]:
+    """Keep Python from searching all of Ansible's objects for cycles, over and over, while trees of source are built.
+
+    ansible-core parses each file of a module to find its imports. In a worker, whose heap is Ansible's, the searches
+    for cycles that this sets off cost as much as the parsing; the worker ends with its task.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @functools.lru_cache(maxsize=1)
 def shipped_rules() -> Rules:
     """The rules as they are shipped, read and compiled once."""
@@ -68,7 +87,7 @@ def shipped_rules() -> Rules:
 
 # Ansible imports this file before it forks a worker for each host: what is read here is read once for the fleet.
 # A broken file is told when a task asks for the rules.
-with contextlib.suppress(RuleError):
+with contextlib.suppress(RuleError), without_cycle_collection():
     shipped_rules()
 
 
@@ -79,7 +98,7 @@ class ActionModule(ActionBase):
     _requires_connection = True
     _supports_check_mode = True
     _supports_async = False
-    _VALID_ARGS = frozenset(argument_spec())
+    _VALID_ARGS = frozenset(diagnosis_argument_spec())
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(task_vars=task_vars)
@@ -103,7 +122,7 @@ class ActionModule(ActionBase):
     def _options(self) -> dict[str, t.Any]:
         """The options, checked before the host is asked anything. No message shows a password."""
         given = dict(self._task.args)
-        result = ArgumentSpecValidator(argument_spec()).validate(given)
+        result = ArgumentSpecValidator(diagnosis_argument_spec()).validate(given)
         if result.error_messages:
             raise output.refusal(host_trouble.mask("; ".join(result.error_messages), secrets_of(given)))
         return result.validated_parameters
@@ -198,7 +217,8 @@ class ActionModule(ActionBase):
     def _execute(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         secrets = secrets_of(arguments)
         try:
-            result = self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
+            with without_cycle_collection():
+                result = self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
         except AnsibleConnectionFailure as error:
             raise NotExamined(False, host_trouble.explain_connection(str(error)), secrets) from error
         except AnsibleError as error:
@@ -213,7 +233,7 @@ class ActionModule(ActionBase):
         """What can be said of a host where the module did not run."""
         probe = self._probe()
         instances = [item for item in arguments.get("instances") or [] if isinstance(item, dict)]
-        if not instances and PLACE_OPTIONS.intersection(arguments):
+        if not instances and any(name in arguments for name in PLACE_OPTIONS):
             instances = [arguments]
         return {
             "changed": False,

@@ -11,36 +11,17 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._discovery import find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._evidence import (
-    LOG_LIMIT_BYTES,
     Limits,
     Observer,
     collect_evidence,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._instances import Target, instances_argument_spec
+from ansible_collections.redisops.persistence.plugins.module_utils._instances import Target
 from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import observe_save
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
-
-
-def argument_spec() -> dict[str, t.Any]:
-    """All options of the module. The action plugin keeps those that concern the control node alone."""
-    return {
-        **instances_argument_spec(),
-        "reproduce": {"type": "bool", "default": False},
-        "reproduce_addresses": {"type": "list", "elements": "str"},
-        "deep": {"type": "bool", "default": False},
-        "log_limit_bytes": {"type": "int", "default": LOG_LIMIT_BYTES},
-        "show": {"type": "bool", "default": False},
-        "return_evidence": {"type": "bool", "default": False},
-        "evidence_dir": {"type": "path"},
-        "evidence_file": {"type": "path"},
-        "extra_nodes": {"type": "list", "elements": "dict"},
-        "extra_outcomes": {"type": "list", "elements": "dict"},
-        "extra_risks": {"type": "list", "elements": "dict"},
-    }
 
 
 def observer(addresses: list[str] | None, observed: list[str]) -> Observer:

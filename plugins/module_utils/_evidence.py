@@ -25,6 +25,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._instances im
     resolve_targets,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._kernel_log import collect_kernel_log
+from ansible_collections.redisops.persistence.plugins.module_utils._options import LOG_LIMIT_BYTES
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
 from ansible_collections.redisops.persistence.plugins.module_utils._process import collect_process
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import overall_deadline_seconds
@@ -37,7 +38,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._systemd impo
 )
 
 EVIDENCE_SCHEMA_VERSION = 1
-LOG_LIMIT_BYTES = 2 * 1024 * 1024
 # Beyond the answers of Redis itself: commands such as journalctl and systemctl, and a file system that does not answer.
 HOST_EVIDENCE_SECONDS = 30.0
 

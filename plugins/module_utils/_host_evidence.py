@@ -15,13 +15,13 @@ from ansible_collections.redisops.persistence.plugins.module_utils._discovery im
 from ansible_collections.redisops.persistence.plugins.module_utils._evidence import (
     HOST_BLOCKS,
     HOST_EVIDENCE_SECONDS,
-    LOG_LIMIT_BYTES,
     Limits,
     collect_host_with_logs,
     collect_instance_host,
     show_units_of,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._instances import PLACE_OPTIONS, resolve_targets
+from ansible_collections.redisops.persistence.plugins.module_utils._instances import resolve_targets
+from ansible_collections.redisops.persistence.plugins.module_utils._options import LOG_LIMIT_BYTES, PLACE_OPTIONS
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 

@@ -19,6 +19,10 @@ from ansible_collections.redisops.persistence.plugins.module_utils._discovery im
     server_address,
     server_password,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._options import (
+    PLACE_OPTIONS,
+    connection_argument_spec,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import (
     collect_redis,
@@ -27,9 +31,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts 
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
-PLACE_OPTIONS = ("login_host", "login_port", "unix_socket")
-"""Options that name one server."""
-
 
 class Target(t.NamedTuple):
     """One server to ask. ``options`` is None where a server was found that can't be reached from here."""
@@ -37,33 +38,6 @@ class Target(t.NamedTuple):
     options: ConnectionOptions | None
     address: str
     server: dict[str, t.Any] | None
-
-
-def connection_argument_spec() -> dict[str, t.Any]:
-    """The options of the fragment ``redisops.persistence.redis``."""
-    return {
-        "login_host": {"type": "str"},
-        "login_port": {"type": "int"},
-        "login_user": {"type": "str"},
-        "login_password": {"type": "str", "no_log": True},
-        "unix_socket": {"type": "path"},
-        "tls": {"type": "bool"},
-        "ca_certs": {"type": "path"},
-        "client_cert_file": {"type": "path"},
-        "client_key_file": {"type": "path"},
-        "validate_certs": {"type": "bool"},
-        "timeout_seconds": {"type": "float"},
-        "password_from_config": {"type": "bool", "no_log": False},
-    }
-
-
-def instances_argument_spec() -> dict[str, t.Any]:
-    """The options of the fragment ``redisops.persistence.redis.instances``."""
-    return {
-        "instances": {"type": "list", "elements": "dict", "options": connection_argument_spec()},
-        "discover": {"type": "bool", "default": True},
-        **connection_argument_spec(),
-    }
 
 
 def merge_options(entry: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -360,8 +360,8 @@ gaps:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.redisops.persistence.plugins.module_utils._instances import connection_argument_spec
 from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import save_one_server
+from ansible_collections.redisops.persistence.plugins.module_utils._options import connection_argument_spec
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
 
 

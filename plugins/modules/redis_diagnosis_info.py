@@ -2955,14 +2955,12 @@ evidence:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.redisops.persistence.plugins.module_utils._diagnosis_evidence import (
-    argument_spec,
-    run_module,
-)
+from ansible_collections.redisops.persistence.plugins.module_utils._diagnosis_evidence import run_module
+from ansible_collections.redisops.persistence.plugins.module_utils._options import diagnosis_argument_spec
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=diagnosis_argument_spec(), supports_check_mode=True)
     run_module(module)
 
 

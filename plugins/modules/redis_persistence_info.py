@@ -266,10 +266,8 @@ gaps:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.redisops.persistence.plugins.module_utils._instances import (
-    collect_instances,
-    instances_argument_spec,
-)
+from ansible_collections.redisops.persistence.plugins.module_utils._instances import collect_instances
+from ansible_collections.redisops.persistence.plugins.module_utils._options import instances_argument_spec
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
 
 

@@ -15,6 +15,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
 from ansible_collections.redisops.persistence.plugins.module_utils._info import parse_info
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import (
     collect_instances,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._options import (
     connection_argument_spec,
     instances_argument_spec,
 )
