@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from pathlib import Path
 from .servers import Server, ServerKind, until
 
 LOCK_PATH = Path(tempfile.gettempdir()) / "redisops-kernel-settings.lock"
+OVERCOMMIT = Path("/proc/sys/vm")
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 JOURNALD = "/lib/systemd/systemd-journald"
 FIRST_UID = 61_000
 _uids = itertools.count(os.getpid() % 2000)
@@ -82,6 +85,7 @@ class Bench:
         self.journal: int | None = None
         self.exit = contextlib.ExitStack()
         self._number = itertools.count()
+        self._servers = itertools.count()
 
     @property
     def server(self) -> Server:
@@ -101,7 +105,7 @@ class Bench:
     def new(self, *, root: bool = False, **options: t.Any) -> Server:
         """A server that is not started yet; it runs as a user of its own unless ``root``."""
         uid = None if root or not is_root() else FIRST_UID + next(_uids) % 4000
-        server = Server(self.kind, self.binary, self.base / f"server{len(self.servers)}", uid, **options)
+        server = Server(self.kind, self.binary, self.base / f"server{next(self._servers)}", uid, **options)
         self.servers.append(server)
         return server
 
@@ -111,6 +115,11 @@ class Bench:
         server.prepare()
         server.start()
         return server.fill(keys, value_bytes)
+
+    def discard(self, server: Server) -> None:
+        """A server that the test is not about after all."""
+        server.stop()
+        self.servers.remove(server)
 
     def own(self, path: Path, server: Server | None = None) -> None:
         """Give a path to the server's user."""
@@ -263,51 +272,66 @@ class Bench:
 
         The setter takes the mode and, for mode 2, the bytes that are to be left below the limit.
         """
-        base = Path("/proc/sys/vm")
         with kernel_lock():
-            names = ("overcommit_memory", "overcommit_kbytes", "overcommit_ratio")
-            before = {name: (base / name).read_text().strip() for name in names}
-
-            def restore() -> None:
-                # The kernel sets either of kbytes and ratio to 0 when the other one is written.
-                (base / "overcommit_memory").write_text(before["overcommit_memory"])
-                kept = "overcommit_ratio" if before["overcommit_kbytes"] == "0" else "overcommit_kbytes"
-                (base / kept).write_text(before[kept])
 
             def change(mode: int, headroom_bytes: int | None = None) -> None:
                 if headroom_bytes is None:
-                    (base / "overcommit_memory").write_text(str(mode))
+                    (OVERCOMMIT / "overcommit_memory").write_text(str(mode))
                     return
                 # Committed_AS is only exact once mode 2 is in force (before, each processor keeps a large part of
                 # it to itself), so the mode comes first, with a limit that refuses nobody.
-                (base / "overcommit_kbytes").write_text(str(1 << 40))
-                (base / "overcommit_memory").write_text(str(mode))
+                (OVERCOMMIT / "overcommit_kbytes").write_text(str(1 << 40))
+                (OVERCOMMIT / "overcommit_memory").write_text(str(mode))
                 limit_bytes = meminfo_bytes("Committed_AS") + headroom_bytes
-                (base / "overcommit_kbytes").write_text(str(limit_bytes // 1024))
+                (OVERCOMMIT / "overcommit_kbytes").write_text(str(limit_bytes // 1024))
 
-            try:
-                yield change
-            finally:
-                restore()
+            yield change
+
+
+def kernel_settings() -> dict[str, str]:
+    """What the lab changes of the machine, as it is now: path and what to write to have it again."""
+    settings = {str(HUGE_PAGES): HUGE_PAGES.read_text().split("[")[1].split("]")[0]} if HUGE_PAGES.exists() else {}
+    settings[str(OVERCOMMIT / "overcommit_memory")] = (OVERCOMMIT / "overcommit_memory").read_text().strip()
+    # The kernel sets either of these to 0 when the other one is written: only the one in force can be put back.
+    for name in ("overcommit_ratio", "overcommit_kbytes"):
+        value = (OVERCOMMIT / name).read_text().strip()
+        if value != "0":
+            settings[str(OVERCOMMIT / name)] = value
+    return settings
 
 
 @contextlib.contextmanager
 def kernel_lock() -> t.Iterator[None]:
-    """One lab at a time changes what belongs to the whole machine."""
-    with LOCK_PATH.open("a") as lock:
+    """One lab at a time changes what belongs to the whole machine; it is put back at the end.
+
+    What it was stands in the lock's file meanwhile: after a lab that was killed the next one puts it back first.
+    """
+    with LOCK_PATH.open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        lock.seek(0)
+        left = lock.read()
+        put_back(json.loads(left) if left.startswith("{") else {})
+        before = kernel_settings()
+        lock.truncate(0)
+        lock.write(json.dumps(before))
+        lock.flush()
+        try:
+            yield
+        finally:
+            put_back(before)
+            lock.truncate(0)
+
+
+def put_back(settings: dict[str, str]) -> None:
+    for path, value in settings.items():
+        Path(path).write_text(value)
 
 
 @contextlib.contextmanager
-def kernel_text(path: Path) -> t.Iterator[t.Callable[[str], t.Any]]:
-    """A kernel setting that lists its choices (``always [madvise] never``): yields a setter, puts it back."""
+def huge_pages() -> t.Iterator[t.Callable[[str], t.Any]]:
+    """The machine's policy of transparent huge pages: yields a setter."""
     with kernel_lock():
-        before = path.read_text().split("[")[1].split("]")[0]
-        try:
-            yield path.write_text
-        finally:
-            path.write_text(before)
+        yield HUGE_PAGES.write_text
 
 
 def meminfo_bytes(name: str) -> int:

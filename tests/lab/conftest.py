@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import typing as t
 from pathlib import Path
@@ -32,11 +33,14 @@ def pytest_terminal_summary(terminalreporter: t.Any) -> None:
 @pytest.fixture(scope="session")
 def lab_directory() -> t.Iterator[Path]:
     """A directory that every user may enter (the servers run as users of their own)."""
+    # Ended from outside, the lab still undoes what it did.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     path = Path(tempfile.mkdtemp(prefix="redisops-lab-"))
     path.chmod(0o755)
     (path / "bin").mkdir(mode=0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import typing as t
 from pathlib import Path
 
 from . import faults
-from .bench import Bench, kernel_text
+from .bench import Bench, huge_pages
 from .faults import MIB, everywhere, fails, saves, signalled_child
 from .resp import ReplyError
 from .servers import ServerKind, until
@@ -200,8 +200,8 @@ def failure_before_success(bench: Bench) -> None:
     saves(bench.server).fill(1, prefix="more")
 
 
-def huge_pages(bench: Bench) -> None:
-    change = bench.exit.enter_context(kernel_text(Path("/sys/kernel/mm/transparent_hugepage/enabled")))
+def huge_pages_always(bench: Bench) -> None:
+    change = bench.exit.enter_context(huge_pages())
     change("always")
     saves(bench.start(keys=20_000, value_bytes=1000)).fill(1, prefix="more")
 
@@ -360,7 +360,9 @@ CONTROLS: tuple[Control, ...] = (
         needs=(),
     ),
     Control("failure_before_the_last_success", failure_before_success, needs=()),
-    Control("huge_pages_always", huge_pages, needs=("root", "kernel-settings"), no_risks=("thp_active_for_process",)),
+    Control(
+        "huge_pages_always", huge_pages_always, needs=("root", "kernel-settings"), no_risks=("thp_active_for_process",)
+    ),
     Control("dump_of_root", dump_of_root),
     Control("dump_without_rights", dump_without_rights, needs=()),
     Control("disk_full_then_free_now", disk_full_then, ("failing",), ("disk_full",), still_present=False),

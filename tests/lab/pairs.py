@@ -62,18 +62,13 @@ def process_limit_and_full(bench: Bench) -> None:
 
 def oom_then_full(bench: Bench) -> None:
     """The kernel kills the saving server again and again; each time its file stays, until the disk is full."""
-    group = bench.cgroup("memory")
-    server = bench.new(cgroups=[group.path], config={"oom-score-adj": "yes"})
-    server.base.mkdir()
-    bench.tmpfs(server.directory, "size=30m", server)
-    server.start()
-    server.fill(20_000, 1000)
-    faults.save_with_child_to_be_killed(server)
-    faults.copy_on_write_beyond_limit(server, group)
-    server.reconnect()
-    group.set_memory_limit(faults.GIB)
-    faults.until(lambda: server.status() == "err", "the kernel does not kill the child")
-    server.fast_child()
+    config = {"oom-score-adj": "yes"}
+    server = faults.with_killed_child(
+        bench,
+        lambda group: bench.start_on_tmpfs(
+            "size=30m", cgroups=[group.path], config=config, keys=20_000, value_bytes=1000
+        ),
+    )
     for number in range(3):
         orphan = server.directory / f"temp-{900_000 + number}.rdb"
         orphan.write_bytes(b"x" * (9 * faults.MIB))
