@@ -58,7 +58,7 @@ def healed(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.id)
 def test_a_watched_save_confirms(kind: ServerKind, bench_of: t.Callable[[ServerKind], Bench], tmp_path: Path) -> None:
     require(("root", "cgroup:pids"))
-    benches = [bench_of(kind) for _ in range(4)]
+    benches = [bench_of(kind) for _number in range(4)]
     forbidden, denied, gone, trace = benches
     without_log(forbidden)
     faults.break_directory_mode_without_log(denied)

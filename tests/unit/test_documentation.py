@@ -277,6 +277,16 @@ def test_every_module_of_the_action_group_takes_connection_options(documents: di
         assert "action_group" in documents[name]["doc"].get("attributes", {})
 
 
+def test_an_entry_of_instances_is_described_as_the_options_of_one_server() -> None:
+    fragment = importlib.import_module(
+        f"ansible_collections.{COLLECTION}.plugins.doc_fragments.redis"
+    ).ModuleDocFragment
+    options = yaml.safe_load(fragment.DOCUMENTATION)["options"]
+    entry = yaml.safe_load(fragment.INSTANCES)["options"]["instances"]["suboptions"]
+    plain = json.loads(json.dumps(entry).replace("O(instances[].", "O("))
+    assert plain == options
+
+
 def test_every_link_between_documents_leads_somewhere() -> None:
     problems = []
     for path in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *REPOSITORY.glob("tests/*/*.md")]:
