@@ -53,6 +53,10 @@ class ProcessTable:
         """The threads of a real uid."""
         return sum(entry.threads for entry in self.entries if entry.real_uid == uid)
 
+    def is_alone(self, pid: int, uid: int) -> bool:
+        """Whether a process and its children are all that its real uid has."""
+        return all(pid in (entry.pid, entry.parent_pid) for entry in self.entries if entry.real_uid == uid)
+
     def threads_in_user_namespace(self, system: System, uid: int, namespace: int) -> int:
         """The threads of a real uid in one user namespace; those that can't be told are taken to be in it."""
         counted = self._threads_by_namespace.get(uid)
@@ -118,10 +122,15 @@ def count_threads_of_uid(
 ) -> int | None:
     """The threads that the kernel counts against the process limit of a process of this real uid.
 
-    None, with a gap, where the collector can't see all processes.
+    None, with a gap, where the collector can't see all that count. A service with PrivateUsers= (Debian's units have
+    it) has a user namespace of its own: its threads count for themselves, however many the uid has beside it.
     """
     table = process_table(system)
-    why = _why_incomplete(system, table)
+    apart = (kernel_version or (0, 0)) >= COUNTED_PER_USER_NAMESPACE_SINCE
+    namespace = try_read_namespace(system, pid, "user") if apart else None
+    why = _why_incomplete(system, table, namespace)
+    if why is None and apart and namespace is None and not table.is_alone(pid, uid):
+        why = "the server's user namespace can't be read, and other processes of its uid may be in another one"
     if why is not None:
         gaps.add(
             "process.uid_threads (how many threads the server's user has)",
@@ -129,19 +138,19 @@ def count_threads_of_uid(
             "Run as root (become: true) on the host itself, not in a container.",
         )
         return None
-    namespace = try_read_namespace(system, pid, "user")
-    if namespace is None or (kernel_version or (0, 0)) < COUNTED_PER_USER_NAMESPACE_SINCE:
+    if namespace is None:
         return table.threads_of(uid)
     return table.threads_in_user_namespace(system, uid, namespace)
 
 
-def _why_incomplete(system: System, table: ProcessTable) -> str | None:
+def _why_incomplete(system: System, table: ProcessTable, namespace: int | None) -> str | None:
+    """Why threads may be missing. ``namespace``: the server's user namespace, where those of others don't count."""
     if hides_processes(system.try_read_text("/proc/self/mountinfo") or "") and not _is_root(system):
         return "/proc is mounted with hidepid: the processes of other users are hidden"
     if not table.complete:
         return "not every process could be read"
-    in_initial_user_namespace = try_read_namespace(system, "self", "user") == INITIAL_NAMESPACE_INODES["user"]
-    if in_own_pid_namespace(system) and in_initial_user_namespace:
+    counted_in = try_read_namespace(system, "self", "user") if namespace is None else namespace
+    if in_own_pid_namespace(system) and counted_in == INITIAL_NAMESPACE_INODES["user"]:
         return "the collector runs in a pid namespace: processes of the same uid outside it are not visible"
     return None
 

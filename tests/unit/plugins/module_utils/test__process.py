@@ -212,6 +212,32 @@ def test_threads_in_another_user_namespace_count_apart_since_5_14(tmp_path):
     assert process["uid_threads"] == 27
 
 
+def test_threads_in_a_user_namespace_of_the_server_s_own_are_all_seen_from_inside_a_container(tmp_path):
+    extra = {
+        "/proc/50/status": STATUS.format(ppid=1, uid=12345, threads=20),
+        "/proc/50/ns/user": {"link": "user:[4026531837]"},
+        f"/proc/{VALKEY[1]}/ns/user": {"link": "user:[4026532999]"},
+        "/proc/self/ns/pid": {"link": "pid:[4026532596]"},
+        "/proc/self/ns/user": {"link": "user:[4026531837]"},
+    }
+    gaps = Gaps()
+    process = collect_process(recorded_system(tmp_path, VALKEY[0], extra), VALKEY[1], gaps)
+    assert process["uid_threads"] == 7  # its own and its child's
+    assert not any("uid_threads" in gap["what"] for gap in gaps.entries())
+
+
+def test_threads_of_a_uid_are_unknown_where_its_processes_may_count_apart(tmp_path):
+    """Another user's namespace can't be read; Debian's units have one each, all with the same uid."""
+    unreadable = {f"/proc/{VALKEY[1]}/ns/user": None}
+    gaps = Gaps()
+    process = collect_process(recorded_system(tmp_path / "alone", VALKEY[0], unreadable), VALKEY[1], gaps)
+    assert process["uid_threads"] == 7
+    extra = {**unreadable, "/proc/50/status": STATUS.format(ppid=1, uid=12345, threads=20)}
+    process = collect_process(recorded_system(tmp_path / "two", VALKEY[0], extra), VALKEY[1], gaps)
+    assert process["uid_threads"] is None
+    assert any("user namespace" in gap["why"] for gap in gaps.entries())
+
+
 @pytest.mark.parametrize(
     "extra",
     [
