@@ -249,8 +249,16 @@ def _restart(case: Case, killed: Mapping | None) -> dict[str, t.Any]:
     }
 
 
+# Parameters that CONFIG SET can't change (IMMUTABLE_CONFIG of config.c). One that runs with another value than the
+# file's has it from the command line, as daemonize and supervised under Debian's and Red Hat's units, and keeps it.
+_FIXED_AT_START = frozenset(
+    "appenddirname appendfilename daemonize disable-thp enable-debug-command enable-protected-configs logfile"
+    " set-proc-title supervised syslog-enabled syslog-ident unixsocket use-fork".split()
+)
+
+
 def _drifted_parameters(case: Case) -> list[str] | None:
-    """Parameters whose running value is not the configuration file's: a restart loses them."""
+    """Parameters whose running value, set at run time, is not the configuration file's: a restart loses them."""
     written = dig(case.redis, "config_file_settings")
     if not isinstance(written, t.Mapping) or not case.config:
         return None
@@ -258,6 +266,7 @@ def _drifted_parameters(case: Case) -> list[str] | None:
         name
         for name, value in written.items()
         if isinstance(value, str)
+        and name not in _FIXED_AT_START
         and isinstance(case.config.get(name), str)
         and not _same_setting(str(name), case.config[name], value)
     )
@@ -282,8 +291,6 @@ def _same_setting(name: str, running: str, written: str) -> bool:
         return parse_save_points(running) == parse_save_points(written)
     if name == "dir":
         return not written.startswith("/") or posixpath.normpath(running) == posixpath.normpath(written)
-    if name in ("logfile", "unixsocket") and not written.startswith("/"):
-        return True
     if name in ("oom-score-adj",):
         return {"yes": "relative"}.get(written, written) == running
     if name == "bind":

@@ -137,6 +137,12 @@ def test_two_servers_in_one_directory_with_one_name() -> None:
         {"redis/info/latest_fork_usec": 40_000, "process/resident_bytes": 10 * MIB},
         {"redis/config_file_settings": {"dir": "./", "maxmemory": "1gb", "save": "3600 1 300 100 60 10000"}},
         {"redis/info/aof_enabled": 0, "redis/info/aof_last_write_status": "err"},
+        # Debian's unit passes these two on the command line, whatever the file says.
+        {
+            "redis/config/daemonize": "no",
+            "redis/config/supervised": "systemd",
+            "redis/config_file_settings": {"daemonize": "yes", "supervised": "no"},
+        },
     ],
 )
 def test_what_is_harmless_is_not_named(changes: Document) -> None:
