@@ -691,6 +691,11 @@ def make_not_permitted(bench: Bench) -> None:
     server.call("ACL", "SETUSER", "reader", "on", ">the lab's own secret", "~*", "+@read")
 
 
+def make_sentinel(bench: Bench) -> None:
+    """A Sentinel answers as a server does, and has nothing to save."""
+    bench.start(keys=0, sentinel=True)
+
+
 def as_reader(bench: Bench) -> dict[str, t.Any]:
     return {"login_user": "reader", "login_password": "the lab's own secret"}
 
@@ -842,5 +847,6 @@ STATES: tuple[Fault, ...] = (
     Fault("loading", "loading", make_loading, status=None, failing=False, needs=NONE),
     Fault("not_permitted", "not_permitted", make_not_permitted, status="ok", failing=False, needs=NONE,
           options=as_reader),
+    Fault("sentinel", "unsupported", make_sentinel, status=None, failing=False, needs=NONE),
 )
 # fmt: on

@@ -165,6 +165,7 @@ class Server:
     ``enter``: a shell script that runs inside a new mount namespace before the server starts there.
     ``cgroups``: directories of control groups that the process joins before it becomes the server.
     ``limits``: soft limits by the name of ``resource``.
+    ``sentinel``: the program as a Sentinel, which writes its own configuration file.
     """
 
     def __init__(
@@ -183,6 +184,7 @@ class Server:
         ignore_signals: t.Iterable[int] = (),
         journal: int | None = None,
         directory: Path | None = None,
+        sentinel: bool = False,
     ) -> None:
         self.kind = kind
         self.binary = binary
@@ -195,6 +197,7 @@ class Server:
         self.pid_namespace = pid_namespace
         self.ignore_signals = tuple(ignore_signals)
         self.journal = journal
+        self.sentinel = sentinel
         self.port = free_port()
         self.directory = directory or base / "data"
         self.log_directory = base / "log"
@@ -237,11 +240,14 @@ class Server:
         if self.log == "stdout":
             self.log_path.touch()
         self.config_path.write_text("".join(f"{name} {value}\n" for name, value in self.config.items()))
+        if self.sentinel and self.uid is not None:
+            for path in (self.base, self.config_path):
+                os.chown(path, self.uid, self.uid)
 
     def start(self, wait: bool = True) -> Server:
         """Start it, and wait until it answers."""
         self.prepare()
-        command = [str(self.binary), str(self.config_path)]
+        command = [str(self.binary), str(self.config_path), *(["--sentinel"] if self.sentinel else [])]
         user = self.uid
         script = [f'echo $$ > "{cgroup}/cgroup.procs"' for cgroup in self.cgroups]
         script += [self.enter] if self.enter else []
