@@ -205,8 +205,10 @@ def find_killed_predecessor(case: Case) -> Mapping | None:
     own_group = text(case.cgroups, "path")
     unit = text(mapping(case.instance, "systemd"), "unit")
     for event in reversed(entries(case.kernel, "events")):
+        if event.get("event") != "oom_kill":
+            continue
         pid, time_unix = integer(event, "pid"), number(event, "time_unix")
-        if event.get("event") != "oom_kill" or time_unix is None or pid is None:
+        if time_unix is None or pid is None:
             continue
         if not started - RESTART_WINDOW_SECONDS <= time_unix <= started + START_TOLERANCE_SECONDS:
             continue
