@@ -35,6 +35,10 @@ from throwaway_server import Server, choose_account, copy_server, free_port, mak
 MANY_SERVERS = 50
 BIG_LOG_BYTES = 10 * 1024**3
 DIAGNOSE = "redisops.persistence.diagnose"
+PERF = Path(__file__).resolve().parent
+
+# A playbook and its variables.
+Case = tuple[str, dict[str, t.Any]]
 
 
 def say(text: str = "") -> None:
@@ -100,6 +104,28 @@ class SshServer:
                 self._made_directory.rmdir()
 
 
+class Comparison:
+    """Seconds of several cases, one of each in every round.
+
+    What is compared is compared within a round, and the median taken of that: a load on the machine that comes and
+    goes meets both sides of a round alike.
+    """
+
+    def __init__(self, seconds: dict[str, list[float]]) -> None:
+        self._seconds = seconds
+
+    def median(self, name: str) -> str:
+        return f"{statistics.median(self._seconds[name]):.2f} s"
+
+    def ratio(self, name: str, base: str) -> str:
+        pairs = zip(self._seconds[name], self._seconds[base], strict=True)
+        return f"{statistics.median(mine / other for mine, other in pairs):.2f} x {base}"
+
+    def difference(self, name: str, base: str) -> str:
+        pairs = zip(self._seconds[name], self._seconds[base], strict=True)
+        return f"{statistics.median(mine - other for mine, other in pairs):+.2f} s"
+
+
 class Bench:
     """Runs playbooks over that connection and measures them."""
 
@@ -128,7 +154,6 @@ class Bench:
                                 "ansible_port": ssh_server.port,
                                 "ansible_user": getpass.getuser(),
                                 "ansible_ssh_private_key_file": str(ssh_server.key),
-                                "ansible_python_interpreter": os.path.realpath(sys.executable),
                             }
                         }
                     }
@@ -157,15 +182,15 @@ class Bench:
             raise SystemExit(f"{playbook} failed:\n{result.stdout}")
         return seconds, result.stdout
 
-    def compare(self, cases: dict[str, tuple[str, dict[str, t.Any]]], rounds: int) -> dict[str, float]:
-        """Medians in seconds of several playbooks that take turns, after one round that is not counted."""
-        times: dict[str, list[float]] = {name: [] for name in cases}
+    def compare(self, cases: dict[str, Case], rounds: int) -> Comparison:
+        """Several playbooks that take turns, after one round that is not counted."""
+        seconds: dict[str, list[float]] = {name: [] for name in cases}
         for number in range(rounds + 1):
             for name, (playbook, variables) in cases.items():
-                seconds, _output = self.run(playbook, variables)
+                elapsed, _output = self.run(playbook, variables)
                 if number > 0:
-                    times[name].append(seconds)
-        return {name: statistics.median(values) for name, values in times.items()}
+                    seconds[name].append(elapsed)
+        return Comparison(seconds)
 
 
 def instances(servers: list[Server], **more: t.Any) -> dict[str, t.Any]:
@@ -190,25 +215,51 @@ def count_executions(output: str) -> int:
     return len(re.findall(r"Using module file ", output))
 
 
-def table(rows: list[tuple[str, str, str, str]]) -> str:
-    header = ("what", "median", "against", "goal")
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header, *rows]]
+class Row(t.NamedTuple):
+    """A line of the table."""
+
+    what: str
+    median: str
+    against: str = ""
+    goal: str = ""
+
+
+def has_no_library(python: str) -> bool:
+    """Whether a Python lacks redis-py, so that the command line client is used on the target."""
+    return subprocess.run([python, "-c", "import redis"], capture_output=True, check=False).returncode != 0
+
+
+def table(rows: list[Row]) -> str:
+    everything = [Row("what", "median", "against", "goal"), *rows]
+    widths = [max(len(row[column]) for row in everything) for column in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in everything]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
 
-def measure(directory: Path, rounds: int, keep: contextlib.ExitStack) -> list[tuple[str, str, str, str]]:
-    account = choose_account()
-    program = copy_server(directory)
+class Site:
+    """The servers, the connection to their host, and the Pythons that the module may run with there."""
 
-    def new_server(name: str) -> Server:
-        server = Server(directory / name, account, program)
-        keep.callback(server.stop)
-        return server
+    def __init__(self, directory: Path, rounds: int, keep: contextlib.ExitStack) -> None:
+        self.rounds = rounds
+        self._directory = directory
+        self._keep = keep
+        self._account = choose_account()
+        self._program = copy_server(directory)
+        ssh_server = SshServer(directory / "ssh")
+        keep.callback(ssh_server.stop)
+        ssh_server.start()
+        self.bench = Bench(directory, ssh_server, link_collection())
+        self.client = shutil.which("redis-cli") or shutil.which("valkey-cli")
+        self.plain_python = os.path.realpath(sys.executable)
+        self.pythons = {"redis-py": sys.executable}
+        if self.client and has_no_library(self.plain_python):
+            self.pythons[Path(self.client).name] = self.plain_python
 
-    def failing_server(name: str, big_log: bool = False) -> Server:
-        server = new_server(name)
+    def failing_server(self, name: str, big_log: bool = False) -> Server:
+        """A server with some keys whose last save failed."""
+        server = Server(self._directory / name, self._account, self._program)
+        self._keep.callback(server.stop)
         if big_log:
             fill_big_log(server)
         server.start()
@@ -217,91 +268,83 @@ def measure(directory: Path, rounds: int, keep: contextlib.ExitStack) -> list[tu
         server.save()
         return server
 
-    ssh_server = SshServer(directory / "ssh")
-    keep.callback(ssh_server.stop)
-    ssh_server.start()
-    bench = Bench(directory, ssh_server, link_collection())
+    def compare(self, **cases: Case) -> Comparison:
+        return self.bench.compare(cases, self.rounds)
 
-    one = failing_server("one")
-    client = shutil.which("redis-cli") or shutil.which("valkey-cli")
-    perf = REPOSITORY / "tests" / "perf"
-    cases: dict[str, tuple[str, dict[str, t.Any]]] = {
-        "ping": (str(perf / "ping.yml"), {}),
-        "diagnose": (DIAGNOSE, instances([one])),
-    }
-    if client:
+
+def diagnosis(servers: list[Server], python: str = sys.executable) -> Case:
+    return DIAGNOSE, {**instances(servers), "ansible_python_interpreter": python}
+
+
+def measure_one(site: Site, server: Server) -> t.Iterator[Row]:
+    """One server, against a ping and the guide's commands."""
+    plain = {"ansible_python_interpreter": site.plain_python}
+    cases: dict[str, Case] = {"ping": (str(PERF / "ping.yml"), plain)}
+    for name, python in site.pythons.items():
+        cases[f"by {name}"] = diagnosis([server], python)
+    if site.client:
         checks = {
-            "quick_checks_client": client,
-            "quick_checks_port": one.port,
-            "quick_checks_log": str(one.log),
+            "quick_checks_client": site.client,
+            "quick_checks_port": server.port,
+            "quick_checks_log": str(server.log),
         }
-        cases["quick checks"] = (str(perf / "quick_checks.yml"), checks)
+        cases["quick checks"] = (str(PERF / "quick_checks.yml"), {**checks, **plain})
     else:
         say("Without redis-cli (Debian: redis-tools) the quick checks are left out.")
-    say(f"One server: {', '.join(cases)}; {rounds} runs each ...")
-    basic = bench.compare(cases, rounds)
-    rows = [("a playbook with one ping", f"{basic['ping']:.2f} s", "", "")]
-    rows.append(
-        (
-            "diagnose, 1 server",
-            f"{basic['diagnose']:.2f} s",
-            f"{basic['diagnose'] / basic['ping']:.2f} x ping",
-            "<= 1.5 x",
-        )
-    )
-    if client:
-        rows.append(
-            (
-                "the guide's 13 quick checks as shell tasks",
-                f"{basic['quick checks']:.2f} s",
-                f"{basic['quick checks'] / basic['ping']:.2f} x ping",
-                "",
-            )
-        )
+    say(f"One server: {', '.join(cases)}; {site.rounds} rounds ...")
+    result = site.bench.compare(cases, site.rounds)
+    yield Row("a playbook with one ping", result.median("ping"))
+    for name in site.pythons:
+        case = f"by {name}"
+        yield Row(f"diagnose, 1 server, {case}", result.median(case), result.ratio(case, "ping"), "<= 1.5 x")
+    if site.client:
+        case = "quick checks"
+        yield Row("the guide's 13 quick checks as shell tasks", result.median(case), result.ratio(case, "ping"))
 
-    _seconds, output = bench.run(DIAGNOSE, instances([one]), "-vvv")
-    rows.append(("module executions on the host, 1 server", str(count_executions(output)), "", "1"))
 
+def measure_log(site: Site, server: Server) -> t.Iterator[Row]:
+    """A large log against a small one."""
     say("A log of 10 GB against a small one ...")
-    big = failing_server("big-log", big_log=True)
-    logs = bench.compare({"small": (DIAGNOSE, instances([one])), "big": (DIAGNOSE, instances([big]))}, rounds)
-    rows.append(
-        (
-            "diagnose, 1 server with a log of 10 GB",
-            f"{logs['big']:.2f} s",
-            f"{logs['big'] - logs['small']:+.2f} s",
-            "< +0.1 s",
-        )
-    )
+    big = site.failing_server("big-log", big_log=True)
+    logs = site.compare(small=diagnosis([server]), big=diagnosis([big]))
+    yield Row("diagnose, 1 server with a log of 10 GB", logs.median("big"), logs.difference("big", "small"), "< +0.1 s")
 
-    say(f"{MANY_SERVERS} servers on the host against one, and one of them stopped ...")
-    many = [one] + [failing_server(f"server-{number}") for number in range(1, MANY_SERVERS)]
-    _seconds, output = bench.run(DIAGNOSE, instances(many), "-vvv")
-    rows.append((f"module executions on the host, {MANY_SERVERS} servers", str(count_executions(output)), "", "1"))
-    crowd = bench.compare({"one": (DIAGNOSE, instances([one])), "many": (DIAGNOSE, instances(many))}, rounds)
-    rows.append(
-        (
-            f"diagnose, {MANY_SERVERS} servers",
-            f"{crowd['many']:.2f} s",
-            f"{crowd['many'] - crowd['one']:+.2f} s against 1",
-            "<= +1.5 s",
-        )
-    )
-    stopped = many[-1]
+
+def measure_crowd(site: Site, many: list[Server]) -> t.Iterator[Row]:
+    """Many servers on a host against one of them."""
+    say(f"{len(many)} servers on the host against one ...")
+    for servers, what in ((many[:1], "1 server"), (many, f"{len(many)} servers")):
+        playbook, variables = diagnosis(servers)
+        _seconds, output = site.bench.run(playbook, variables, "-vvv")
+        yield Row(f"module executions on the host, {what}", str(count_executions(output)), "", "1")
+    for name, python in site.pythons.items():
+        crowd = site.compare(one=diagnosis(many[:1], python), many=diagnosis(many, python))
+        difference = f"{crowd.difference('many', 'one')} against 1"
+        yield Row(f"diagnose, {len(many)} servers, by {name}", crowd.median("many"), difference, "<= +1.5 s")
+
+
+def measure_stopped(site: Site, many: list[Server]) -> t.Iterator[Row]:
+    """A server that accepts connections and never answers, among others."""
+    say("Ten servers, and ten of which one is stopped ...")
+    ten, stopped = many[:10], many[10]
     stopped.signal(signal.SIGSTOP)
     try:
-        hung = bench.compare({"many": (DIAGNOSE, instances(many))}, rounds)
+        result = site.compare(ten=diagnosis(ten), hung=diagnosis([*ten[:9], stopped]))
     finally:
         stopped.signal(signal.SIGCONT)
-    rows.append(
-        (
-            f"diagnose, {MANY_SERVERS} servers, one of them stopped",
-            f"{hung['many']:.2f} s",
-            f"{hung['many'] - crowd['many']:+.2f} s against none stopped",
-            "<= its time-out, once",
-        )
-    )
-    return rows
+    difference = f"{result.difference('hung', 'ten')} against none stopped"
+    yield Row("diagnose, 10 servers, one stopped", result.median("hung"), difference, "its time-out (5 s), once")
+
+
+def measure(directory: Path, rounds: int, keep: contextlib.ExitStack) -> list[Row]:
+    site = Site(directory, rounds, keep)
+    many = [site.failing_server(f"server-{number}") for number in range(MANY_SERVERS)]
+    return [
+        *measure_one(site, many[0]),
+        *measure_log(site, many[0]),
+        *measure_crowd(site, many),
+        *measure_stopped(site, many),
+    ]
 
 
 def main() -> int:
