@@ -93,7 +93,9 @@ def parse_kmsg(records: t.Iterable[str], boot_unix: float | None, parser: Kernel
         message = record[head.end() :].split("\n", 1)[0]
         if "]" in message[:20]:  # the caller's id, with printk.caller
             message = re.sub(r"\A\[ {0,8}[TC]\d{1,10}\] ", "", message)
-        parser.feed(moment, message)
+        # The kernel escapes a backslash here (printk.c msg_print_ext_body), and systemd's groups have some in their
+        # names. What else it escapes is no printable ASCII, and stays escaped.
+        parser.feed(moment, message.replace("\\x5c", "\\"))
     return Reading("kmsg", KMSG, parser.events, oldest, newest, bool(first_sequence))
 
 

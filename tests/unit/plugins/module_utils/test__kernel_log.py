@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 from ansible_collections.redisops.persistence.plugins.module_utils import _kernel_log
@@ -232,6 +233,16 @@ def test_kmsg_with_times_and_only_the_kernels_own_messages(tmp_path):
     assert [event["pid"] for event in log["events"]] == [14445]
     assert log["events"][0]["time_unix"] == pytest.approx(NOW_UNIX - 100.5, abs=0.01)
     assert log["truncated"] is True  # its first record has not the number 0
+
+
+def test_a_group_of_a_template_unit_is_named_as_proc_names_it(tmp_path):
+    """/dev/kmsg escapes the backslash that systemd has put into the name of the slice."""
+    slice_path = "/system.slice/system-redis\\x5cx2dserver.slice/redis-server@a.service"
+    constraint = re.sub(r"oom_memcg=[^,]*,task_memcg=[^,]*", "oom_memcg={0},task_memcg={0}", CONSTRAINT)
+    text = KMSG.replace(CONSTRAINT, constraint.format(slice_path))
+    system = made_system(tmp_path, {"/dev/kmsg": text, "/proc/uptime": "1100.50 2000.00\n"})
+    event = _kernel_log.collect_kernel_log(system, Gaps())["events"][0]
+    assert event["task_cgroup"] == "/system.slice/system-redis\\x2dserver.slice/redis-server@a.service"
 
 
 def test_events_before_the_time_of_interest_are_left_out(tmp_path):
