@@ -29,12 +29,16 @@ SERVER_COMMAND = re.compile(r"(?:redis|valkey|keydb)")
 
 
 class Identity(t.NamedTuple):
-    """The server as the kernel names it. ``shares_host_pids`` None: not known whether its pids are the host's."""
+    """The server as the kernel names it. ``shares_host_pids`` None: not known whether its pids are the host's.
+
+    ``nested``: the collector's own control groups are a part of the machine's, so the kernel's paths are longer.
+    """
 
     host_pid: int | None
     shares_host_pids: bool | None
     cgroup_paths: tuple[str, ...]
     started_unix: float | None
+    nested: bool = False
 
 
 def identity(process: dict[str, t.Any] | None, cgroups: dict[str, t.Any] | None) -> Identity:
@@ -43,7 +47,9 @@ def identity(process: dict[str, t.Any] | None, cgroups: dict[str, t.Any] | None)
     namespaces = process.get("namespaces") or {}
     is_host = (namespaces.get("pid") or {}).get("is_host")
     pid, inner = process.get("pid"), process.get("pid_in_namespace")
-    shares = is_host
+    # In a container the collector's pids are not those of the kernel log, whoever shares them.
+    nested = (cgroups or {}).get("truncated_at_namespace") is True
+    shares = False if nested else is_host
     if shares is None and pid is not None and inner is not None:
         shares = pid == inner
     paths: list[str] = []
@@ -53,7 +59,7 @@ def identity(process: dict[str, t.Any] | None, cgroups: dict[str, t.Any] | None)
         if isinstance(path, str) and path.strip("/") and path not in paths:
             paths.append(path)
     # Only the server's own group, the first: an ancestor holds other servers too.
-    return Identity(pid, shares, tuple(paths[:1]), process.get("started_unix"))
+    return Identity(pid, shares, tuple(paths[:1]), process.get("started_unix"), nested)
 
 
 def window(attempt: Attempt, who: Identity) -> tuple[float, float] | None:
@@ -78,7 +84,9 @@ def _in_group(event: Event, who: Identity) -> bool:
     group = event.get("task_cgroup")
     if not isinstance(group, str):
         return False
-    return any(group == path or group.startswith(path.rstrip("/") + "/") for path in who.cgroup_paths)
+    inside = group.rstrip("/") + "/"
+    wanted = [path.rstrip("/") + "/" for path in who.cgroup_paths]
+    return any(inside.startswith(path) or (who.nested and path in inside) for path in wanted)
 
 
 def _matched_by(

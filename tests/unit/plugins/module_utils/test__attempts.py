@@ -349,6 +349,24 @@ def test_other_signals_have_no_killer_but_seccomp():
     assert (killer["kind"], killer["matched_by"]) == ("seccomp", "pid")
 
 
+def test_inside_a_container_the_kernel_s_pids_are_others_and_its_groups_longer():
+    """The collector in a system container that sees /dev/kmsg: pids there are the machine's."""
+    redis_log = log_of((1, "12:M", STARTED.format(77)), (6, "12:M", SIGNAL.format(9)))
+    unit = "/system.slice/redis-server.service"
+    groups = {"path": unit, "memory": [{"path": unit}], "truncated_at_namespace": True}
+
+    def killer(group, pid):
+        kernel_log = kernel_of((5.5, MEMCG.format(group=group, command="redis-server", pid=pid)))
+        return join(redis_log, kernel_log, process_of(), groups)[0]["killer"]
+
+    assert killer(f"/lxc/db-1{unit}", 40_077)["matched_by"] == "cgroup_and_time"
+    assert killer("/lxc/db-1/system.slice/valkey-server.service", 77)["kind"] == "unknown"
+    assert killer(f"/lxc/db-1{unit}2", 77)["kind"] == "unknown"
+    groups["truncated_at_namespace"] = False
+    assert killer(f"/lxc/db-1{unit}", 40_077)["kind"] == "unknown"
+    assert killer(unit, 77)["matched_by"] == "pid"
+
+
 def test_in_a_pid_namespace_group_and_time_must_fit():
     redis_log = log_of((1, "1:M", STARTED.format(20)), (6, "1:M", SIGNAL.format(9)))
     process = process_of(pid=4000, inner=1, is_host=False)
