@@ -390,9 +390,9 @@ def _describe(system: System, gaps: Gaps, survey: Survey, process: Process) -> d
     settings.update(arguments)
     if inodes is None:
         gaps.add(
-            f"sockets of process {process.pid}",
+            "the sockets of servers of other users",
             "Permission denied",
-            "Run as root (become: true); the address is taken from the process title or the configuration.",
+            "Run as root (become: true); each address is taken from the process title or the configuration.",
         )
         listening, paths = _configured_addresses(titled, settings)
     addresses, speaks_tls = _order(listening, paths, titled, settings)

@@ -163,7 +163,15 @@ def test_without_rights_the_title_tells(machine: Machine, title: str, addresses:
     machine.process(10, "redis-server", title + "\0", inodes=None)
     gaps = Gaps()
     assert found(machine, gaps)[0]["addresses"] == addresses
-    assert [gap["what"] for gap in gaps.entries()] == ["sockets of process 10"]
+    assert [gap["what"] for gap in gaps.entries()] == ["the sockets of servers of other users"]
+
+
+def test_many_servers_without_rights_are_one_gap(machine: Machine) -> None:
+    for pid in (10, 11, 12):
+        machine.process(pid, "redis-server", f"redis-server 127.0.0.1:{7000 + pid}\0", inodes=None)
+    gaps = Gaps()
+    assert len(found(machine, gaps)) == 3
+    assert len(gaps.entries()) == 1
 
 
 def test_other_network_is_reached_through_a_socket_in_its_root(machine: Machine) -> None:
