@@ -133,10 +133,15 @@ def fork_failed_by_counters(case: Case) -> bool | None:
         # 8.6: a failed fork doesn't count here, so a failure that isn't counted was one (or RESETSTAT zeroed it).
         return True if consecutive == 0 else None
     if saves is not None and forks is not None:
-        # 7.0+: attempts are counted before the fork, forks only when they succeed. A SAVE counts as an attempt too.
-        return True if saves > forks else None
+        # 7.0+: attempts are counted before the fork, forks only when they succeed. But every SAVE counts as an attempt
+        # too, and none of them forks: the difference may be the backup's, and proves nothing.
+        return None
     if behaves_at_least(case.redis, (7, 0, 0)) is False and fork_usec is not None and fork_usec > 0:
-        return fork_usec < REFUSED_FORK_MICROSECONDS
+        if fork_usec < REFUSED_FORK_MICROSECONDS:
+            return True
+        # The time is that of the last fork of any kind: of a rewrite or a transfer, where there are such.
+        others = any_of(flag(case.info, "aof_enabled"), (number(case.info, "connected_slaves") or 0) > 0)
+        return None if others is not False else False
     return None
 
 

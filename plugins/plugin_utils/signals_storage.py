@@ -35,6 +35,10 @@ KEY_OVERHEAD_BYTES = 100
 # LZF takes repetitive values down this far; no dump is smaller than this share of what is in memory.
 COMPRESSED_LEAST_SHARE = 0.02
 UNCOMPRESSED_LEAST_SHARE = 0.5
+# Data that is larger in memory by more than this than the dump says is most likely not yet in the dump.
+HIGH_COMPRESSION = 5
+# used_memory_dataset of a small dataset is lost in the noise of what else is allocated.
+SMALLEST_DATASET_BYTES = 1024 * 1024
 # The dump may come out a little larger than the estimate: compression and encodings change with the data.
 ESTIMATE_MARGIN = 1.1
 # A save that failed this short ago for want of space is itself a measurement of the space.
@@ -45,35 +49,52 @@ NO_SPACE = "ENOSPC"
 SIGNAL_FILE_SIZE = 25
 
 
-def _estimate(case: Case) -> dict[str, int | None]:
-    """How large the next dump will be: best guess, least and most.
+class Estimate(t.NamedTuple):
+    """The size of the next dump in bytes.
+
+    ``guess`` is for people and ratios. A judgement takes ``low`` (hardly less than that) and ``high`` (hardly more);
+    what lies between nobody can tell before it was tried.
+    """
+
+    last: float | None
+    guess: float | None
+    least: float | None
+    most: float | None
+    low: float | None
+    high: float | None
+
+
+def _estimate(case: Case) -> Estimate:
+    """How large the next dump will be.
 
     The last dump grows with the keys that were added since (at most as many as there were changes); the dataset in
-    memory bounds it from above, and what of it is neither overhead nor compressible from below.
+    memory bounds it from above, and what of it is neither overhead nor compressible from below. Two things break the
+    rule of three: where there were as many changes as there are keys, all may have been rewritten or a single counter
+    incremented; and a few changes can bring more bytes than all that was there before.
     """
     dump = mapping(case.directory, "dump")
     last = number(dump, "size_bytes") if dump.get("type") == "file" else None
     dataset, keys = number(case.info, "used_memory_dataset"), number(case.info, "key_count")
     changes = number(case.info, "rdb_changes_since_last_save")
     share = UNCOMPRESSED_LEAST_SHARE if flag(case.config, "rdbcompression") is False else COMPRESSED_LEAST_SHARE
-    least = None if dataset is None or keys is None else max(dataset - keys * KEY_OVERHEAD_BYTES, 0) * share
-    guess: float | None = None
-    if last and dataset is not None and keys and changes is not None:
-        growth = keys / (keys - changes) if changes < keys else None
-        guess = max(dataset, last) if growth is None else min(last * growth, max(dataset, last))
-        if changes == 0:
-            least = last
-    elif last:
-        guess = last
-    if guess is not None and least is not None:
-        guess = max(guess, least)
-    most = None if dataset is None else max(dataset, guess or 0) * (1 if guess is None else ESTIMATE_MARGIN)
-    return {
-        "last_rdb_bytes": finite(last),
-        "next_rdb_estimate_bytes": finite(guess),
-        "next_rdb_least_bytes": finite(least),
-        "next_rdb_most_bytes": finite(most),
-    }
+    content = None if dataset is None or keys is None else max(dataset - keys * KEY_OVERHEAD_BYTES, 0)
+    least = None if content is None else content * share
+    if last and changes == 0:
+        most = None if dataset is None else max(dataset, last) * ESTIMATE_MARGIN
+        return Estimate(last, last, last, most, last, last)
+    if last is None or dataset is None or content is None or not keys or changes is None:
+        guess = last if last is None or least is None else max(last, least)
+        most = None if dataset is None else max(dataset, guess or 0) * (1 if guess is None else ESTIMATE_MARGIN)
+        return Estimate(last, guess, least, most, least if guess is None else guess, most if guess is None else guess)
+    # No dump is larger than what is in memory, also where most of it has been deleted since the last one.
+    largest = max(dataset, SMALLEST_DATASET_BYTES)
+    most = largest * ESTIMATE_MARGIN
+    if changes >= keys:
+        return Estimate(last, dataset, least, most, least, largest)
+    grown = min(last * keys / (keys - changes), largest)
+    guess = max(grown, least or 0)
+    is_plausible = content <= guess * HIGH_COMPRESSION
+    return Estimate(last, guess, least, most, guess, guess if is_plausible else largest)
 
 
 def _failed_fresh(case: Case, errno: str) -> bool:
@@ -93,23 +114,24 @@ def _signalled_fresh(case: Case, signal: int) -> bool:
     return attempt is not None and attempt.get("signal") == signal and _is_fresh(case, attempt)
 
 
-def disk_short(case: Case, usable: float | None, estimate: t.Mapping[str, int | None]) -> bool | None:
+def disk_short(case: Case, usable: float | None, estimate: Estimate) -> bool | None:
     """Is there too little space for the next dump beside the old one?"""
     if usable is None:
         return None
     if usable < BLOCK_BYTES:
         return True
-    least, guess, most = (estimate[f"next_rdb_{name}_bytes"] for name in ("least", "estimate", "most"))
-    if least is not None and usable < least:
+    attempt: Mapping = case.attempt or {}
+    # No space to create a file is a want of inodes, and no measurement of the space.
+    return _too_small(usable, estimate, _failed_fresh(case, NO_SPACE) and attempt.get("stage") != "open")
+
+
+def _too_small(room: float, estimate: Estimate, was_reached: bool) -> bool | None:
+    """Is this less than the next dump takes? Between the bounds only a measurement helps: the server has just tried."""
+    if estimate.low is not None and room < estimate.low:
         return True
-    if guess is not None:
-        if usable >= guess * ESTIMATE_MARGIN:
-            return False
-        return True if usable < guess else None
-    if most is not None and usable >= most:
+    if estimate.high is not None and room >= estimate.high * (1 if estimate.guess is None else ESTIMATE_MARGIN):
         return False
-    # Between the bounds only a measurement helps: the server has just tried.
-    return True if most is not None and _failed_fresh(case, NO_SPACE) else None
+    return True if estimate.high is not None and was_reached else None
 
 
 def _space(case: Case) -> dict[str, t.Any]:
@@ -130,12 +152,15 @@ def _space(case: Case) -> dict[str, t.Any]:
     orphan_bytes = sum(number(entry, "size_bytes") or 0 for entry in orphans)
     known = isinstance(dig(case.directory, "temp_files"), (list, tuple))
     short = disk_short(case, usable, estimate)
-    guess = estimate["next_rdb_estimate_bytes"] or estimate["next_rdb_most_bytes"]
+    guess = finite(estimate.guess or estimate.most)
     file_limit = limit(case.process, "limits", "fsize", "soft")
     return {
-        **estimate,
+        "last_rdb_bytes": finite(estimate.last),
+        "next_rdb_estimate_bytes": finite(estimate.guess),
+        "next_rdb_least_bytes": finite(estimate.least),
+        "next_rdb_most_bytes": finite(estimate.most),
         "usable_bytes": finite(usable),
-        "disk_free_to_rdb_ratio": ratio(usable, estimate["next_rdb_estimate_bytes"]),
+        "disk_free_to_rdb_ratio": ratio(usable, estimate.guess),
         "disk_short": short,
         "inodes_usable": inodes if total else None,
         "inodes_exhausted": exhausted,
@@ -169,20 +194,14 @@ def _orphans_fill(
     return orphan_bytes * 2 >= total - free
 
 
-def _file_size_limited(case: Case, ceiling: float | None, estimate: t.Mapping[str, int | None]) -> bool | None:
+def _file_size_limited(case: Case, ceiling: float | None, estimate: Estimate) -> bool | None:
     if ceiling is None:
         return None
     if ceiling == float("inf"):
         return False
-    least, guess, most = (estimate[f"next_rdb_{name}_bytes"] for name in ("least", "estimate", "most"))
-    if guess is not None:
-        return ceiling < guess
-    if most is not None and ceiling >= most:
-        return False
-    if least is not None and ceiling < least:
-        return True
-    reached = _failed_fresh(case, "EFBIG") or _signalled_fresh(case, SIGNAL_FILE_SIZE)
-    return True if most is not None and reached else None
+    if estimate.low is not None and estimate.low == estimate.high:
+        return ceiling < estimate.low
+    return _too_small(ceiling, estimate, _failed_fresh(case, "EFBIG") or _signalled_fresh(case, SIGNAL_FILE_SIZE))
 
 
 def _read_only(view: Mapping) -> bool | None:

@@ -107,7 +107,8 @@ def test_the_expected_interval_is_that_of_the_changes_that_wait() -> None:
     ("info", "failed"),
     [
         ({"rdb_last_bgsave_time_sec": -1}, True),
-        ({"rdb_saves": 11, "total_forks": 10}, True),
+        # A SAVE counts as an attempt and forks nothing: 11 attempts and 10 forks can be that.
+        ({"rdb_saves": 11, "total_forks": 10}, None),
         ({"rdb_saves": 10, "total_forks": 12}, None),
         ({"rdb_saves_consecutive_failures": 0}, True),
         ({"rdb_saves_consecutive_failures": 3}, None),
@@ -134,6 +135,14 @@ def test_fork_failures_before_7_0_show_in_the_time_of_the_fork(microseconds: int
         failing(),
     )
     assert signals_of(document)["fork_failed_by_counters"] is failed
+
+
+def test_the_time_of_another_fork_says_nothing_of_the_save() -> None:
+    old = {"redis/version": "6.2.16", "redis/compatible_version": "6.2.16", "redis/info/rdb_saves": None}
+    assert signals_of(after({**old, "redis/info/aof_enabled": 1}, failing()))["fork_failed_by_counters"] is None
+    assert signals_of(after({**old, "redis/info/connected_slaves": 1}, failing()))["fork_failed_by_counters"] is None
+    refused = {**old, "redis/info/aof_enabled": 1, "redis/info/latest_fork_usec": 14}
+    assert signals_of(after(refused, failing()))["fork_failed_by_counters"] is True
 
 
 # Memory
@@ -263,6 +272,37 @@ def test_space_for_the_dump(usable: int | None, short: bool | None) -> None:
         {"redis/info/rdb_changes_since_last_save": 0, "data_directory/process_view": filesystem(usable_bytes=usable)}
     )
     assert signals_of(document)["disk_short"] is short
+
+
+def space(changes: int, usable: int, dataset: int = GIB, **more: t.Any) -> bool | None:
+    """Is the disk too small for a dump after the last one of 300 MiB with 100,000 keys?"""
+    values = {
+        "redis/info/rdb_changes_since_last_save": changes,
+        "redis/info/used_memory_dataset": dataset,
+        "data_directory/process_view": filesystem(usable_bytes=usable),
+        **more,
+    }
+    found = signals_of(after(values))["disk_short"]
+    assert found is None or isinstance(found, bool)
+    return found
+
+
+def test_a_counter_that_was_incremented_often_makes_no_larger_dump() -> None:
+    assert space(5_000_000, 500 * MIB) is None  # nothing but a counter, or everything written anew
+    assert space(5_000_000, 2 * GIB) is False
+    assert space(5_000_000, 10 * MIB) is True
+
+
+def test_what_was_deleted_needs_no_space() -> None:
+    assert space(5_000_000, 200 * MIB, dataset=50 * MIB) is False
+    assert space(5, 200 * MIB, dataset=50 * MIB) is False
+    assert space(5, 200 * MIB) is True
+
+
+def test_a_few_large_values_are_not_in_the_last_dump() -> None:
+    assert space(5, 500 * MIB) is False
+    assert space(5, 500 * MIB, dataset=20 * GIB) is None
+    assert space(5, 30 * GIB, dataset=20 * GIB) is False
 
 
 def test_without_a_dump_the_dataset_is_the_bound() -> None:
