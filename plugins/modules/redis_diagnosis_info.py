@@ -390,6 +390,11 @@ diagnoses:
           returned: always
           type: int
           sample: 86400
+        since_start:
+          description: Whether nothing has been saved since the server started, so that the seconds count from then.
+          returned: always
+          type: bool
+          sample: false
     fixes:
       description: What puts it right, the most important first.
       returned: always

@@ -193,7 +193,7 @@ def _unseen_instance(address: str, error: str) -> Diagnosis:
         "path": [],
         "risks": [],
         "forecast": {"answer": "unknown", "cause": None, "missing": ["the host"], "signals": {}},
-        "exposure": {"changes_at_risk": None, "seconds_since_last_save": None},
+        "exposure": {"changes_at_risk": None, "seconds_since_last_save": None, "since_start": None},
         "fixes": [],
         "unknowns": [{"what": "the host", "why": error, "remedy": "Put the host right, then diagnose again."}],
     }

@@ -20,7 +20,20 @@ def _answer(will_retry: bool | None, reason: str) -> Recovery:
 
 
 def recovery(case: Case, signals: Mapping) -> Recovery:
-    """{will_retry, reason}: what serverCron will do on its own (server.c: save points, five seconds after a failure).
+    """{will_retry, reason}: what the server will do on its own, if it lives that long."""
+    answer = _next_try(case, signals)
+    if not signals.get("replica_would_panic"):
+        return answer
+    # The restart sets the status to ok and leaves the cause where it is: that is no recovery.
+    return _answer(
+        None if answer["will_retry"] else answer["will_retry"],
+        f"{answer['reason']} But this is a replica: the next write of its master ends it "
+        "(replica-ignore-disk-write-errors no).",
+    )
+
+
+def _next_try(case: Case, signals: Mapping) -> Recovery:
+    """What serverCron will do on its own (server.c: save points, five seconds after a failure).
 
     The dead-lock: a BGSAVE by hand failed when too little had changed for any save point. Writes are refused, so
     nothing changes any more, so no save point is ever met, even after the cause is gone.
@@ -28,6 +41,12 @@ def recovery(case: Case, signals: Mapping) -> Recovery:
     status = text(case.info, "rdb_last_bgsave_status")
     if status is None:
         return _answer(None, "The state of the last save is not known.")
+    if status != "err" and signals.get("writes_blocked_by_aof"):
+        return _answer(
+            None,
+            "The last save did not fail. Writes are refused because the AOF could not be written; the server tries "
+            "that again every second.",
+        )
     if status != "err":
         return _answer(None, "The last save did not fail, so there is nothing to recover from.")
     if flag(case.info, "rdb_bgsave_in_progress"):
@@ -67,4 +86,6 @@ def exposure(signals: Mapping) -> dict[str, t.Any]:
     return {
         "changes_at_risk": signals.get("changes_since_last_save"),
         "seconds_since_last_save": signals.get("seconds_since_last_save"),
+        # INFO shows the time of the start as that of the last save until there is one.
+        "since_start": signals.get("last_save_is_start"),
     }

@@ -95,7 +95,7 @@ _DECISIONS = {
 
 def render(diagnosis: Document, host: str) -> str:
     """The screen of one server: at most about 40 lines of 100 columns, without a trailing line end."""
-    if diagnosis.get("state") in ("healthy", "idle") and not diagnosis.get("cause"):
+    if _is_quiet(diagnosis):
         return "\n".join([_header(diagnosis, host), *_brief(diagnosis)])
     lines: list[str] = []
     for caps in _CAPS:
@@ -103,6 +103,16 @@ def render(diagnosis: Document, host: str) -> str:
         if len(lines) <= LINE_LIMIT:
             break
     return "\n".join(lines)
+
+
+def _is_quiet(diagnosis: Document) -> bool:
+    """A server that needs nobody tonight."""
+    return (
+        diagnosis.get("state") in ("healthy", "idle")
+        and not diagnosis.get("cause")
+        and not diagnosis.get("writes_blocked")
+        and (diagnosis.get("forecast") or {}).get("answer") != "will_fail"
+    )
 
 
 def render_host(entry: Document, host: str) -> str:
@@ -148,11 +158,13 @@ def _rule(left: str, right: str) -> str:
 
 
 def _brief(diagnosis: Document) -> list[str]:
-    """A server that needs nobody tonight."""
+    """All about a quiet server that anybody asks for."""
     exposure = diagnosis.get("exposure") or {}
     sentences = [_sentence(_title(diagnosis))]
     if exposure.get("seconds_since_last_save") is not None:
-        sentences.append(f"Last save {duration(exposure['seconds_since_last_save'])} ago.")
+        since = duration(exposure["seconds_since_last_save"])
+        is_start = exposure.get("since_start")
+        sentences.append(f"Started {since} ago, no save since." if is_start else f"Last save {since} ago.")
     if exposure.get("changes_at_risk") is not None:
         sentences.append(f"{count(exposure['changes_at_risk'], 'change')} since.")
     sentences.append(f"Next save: {_forecast(diagnosis)}.")
@@ -220,6 +232,10 @@ def _title(diagnosis: Document) -> str:
 def _headline(diagnosis: Document) -> str:
     title = _title(diagnosis)
     if diagnosis.get("state") != "failing":
+        if diagnosis.get("writes_blocked"):
+            return f"WRITES ARE REFUSED, though the last save did not fail. {_sentence(title)}"
+        if (diagnosis.get("forecast") or {}).get("answer") == "will_fail":
+            return f"THE NEXT SAVE WILL FAIL, though the last one did not. {_sentence(title)}"
         return _sentence(title)
     cause = diagnosis.get("cause") or {}
     name = f"  [{plain(cause['id'])}]" if cause.get("id") else ""
@@ -249,11 +265,13 @@ def _exposure(diagnosis: Document) -> str:
     changes, seconds = exposure.get("changes_at_risk"), exposure.get("seconds_since_last_save")
     if changes is None and seconds is None:
         return ""
-    since = (
-        "the time of the last good save is unknown" if seconds is None else f"last good save {duration(seconds)} ago"
-    )
+    is_start = exposure.get("since_start")
+    last = "start" if is_start else "last good save"
+    since = f"the time of the {last} is unknown" if seconds is None else f"{last} {duration(seconds)} ago"
+    if is_start:
+        since += ", and no save since"
     if changes == 0:
-        return "nothing - no change since the last good save" + (f", {duration(seconds)} ago" if seconds else "")
+        return f"nothing - no change since the {last}" + (f", {duration(seconds)} ago" if seconds else "")
     return f"{count(changes, 'change')} not on disk in a snapshot; {since}"
 
 

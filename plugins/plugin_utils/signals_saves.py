@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
+from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Attempt, Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
     all_of,
@@ -97,24 +97,39 @@ def is_replica(case: Case) -> bool | None:
     return None if role not in ("master", "replica") else role == "replica"
 
 
-def writes_blocked(case: Case, points: list[SavePoint] | None) -> bool | None:
+def _writes_blocked(case: Case, points: list[SavePoint] | None) -> dict[str, bool | None]:
     """Are clients' writes refused? server.c writeCommandsDeniedByDiskError, with the rule of each version.
 
-    By the RDB: status err, stop-writes, save points, and (before 7.0) not a replica. By the AOF: on and its last write
-    failed, whatever stop-writes says.
+    By the RDB: status err, stop-writes, save points. By the AOF: on and its last write failed, whatever stop-writes
+    says. Before 7.0 neither holds on a replica.
     """
     if "loading" in case.info and flag(case.info, "loading"):
-        return None
+        return dict.fromkeys(("writes_blocked", "writes_blocked_by_rdb", "writes_blocked_by_aof"))
+    held_here = any_of(behaves_at_least(case.redis, (7, 0, 0)), negate(is_replica(case)))
     status = text(case.info, "rdb_last_bgsave_status")
     by_rdb = all_of(
         None if status is None else status == "err",
         flag(case.config, "stop-writes-on-bgsave-error"),
         None if points is None else bool(points),
-        any_of(behaves_at_least(case.redis, (7, 0, 0)), negate(is_replica(case))),
+        held_here,
     )
     aof_status = text(case.info, "aof_last_write_status")
-    by_aof = all_of(flag(case.info, "aof_enabled"), None if aof_status is None else aof_status == "err")
-    return any_of(by_rdb, by_aof)
+    by_aof = all_of(flag(case.info, "aof_enabled"), None if aof_status is None else aof_status == "err", held_here)
+    return {
+        "writes_blocked": any_of(by_rdb, by_aof),
+        "writes_blocked_by_rdb": by_rdb,
+        "writes_blocked_by_aof": by_aof,
+    }
+
+
+def replica_would_panic(case: Case, blocked: bool | None) -> bool | None:
+    """Does the next write of its master end this replica? networking.c and server.c of 7.0 and later."""
+    return all_of(
+        is_replica(case),
+        behaves_at_least(case.redis, (7, 0, 0)),
+        blocked,
+        negate(flag(case.config, "replica-ignore-disk-write-errors")),
+    )
 
 
 def fork_failed_by_counters(case: Case) -> bool | None:
@@ -264,6 +279,31 @@ _FIXED_AT_START = frozenset(
 )
 
 
+def _failed_before_restart(case: Case) -> Attempt | None:
+    """The failure with which an earlier process of this server ended: a start sets the status to ok."""
+    last: Attempt | None = None
+    for attempt in case.attempts:
+        if not attempt.get("before_restart") or attempt.get("target") == "replicas":
+            continue
+        if attempt.get("outcome") == "succeeded":
+            last = None
+        elif attempt.get("outcome") == "failed" and not attempt.get("foreground"):
+            last = attempt
+    return last
+
+
+def _restart_hides(case: Case) -> dict[str, t.Any]:
+    failed = _failed_before_restart(case)
+    lines = (failed or {}).get("lines")
+    fresh = last_save_is_start(case)
+    return {
+        "failed_before_restart": all_of(fresh, True if failed else False if flag(case.log, "available") else None),
+        "failed_before_restart_lines": [str(line) for line in lines][-2:]
+        if failed and isinstance(lines, list)
+        else None,
+    }
+
+
 def _drifted_parameters(case: Case) -> list[str] | None:
     """Parameters whose running value, set at run time, is not the configuration file's: a restart loses them."""
     written = dig(case.redis, "config_file_settings")
@@ -344,6 +384,7 @@ def save_signals(case: Case) -> dict[str, t.Any]:
     since_6_2 = behaves_at_least(case.redis, (6, 2, 0))
     counted = bool(since_6_2) and isinstance(errorstats, t.Mapping)
     killed = find_killed_predecessor(case)
+    blocked = _writes_blocked(case, points)
     fork_usec = number(case.info, "latest_fork_usec")
     resident = number(case.process, "resident_bytes") or number(case.info, "used_memory_rss")
     signals: dict[str, t.Any] = {
@@ -362,7 +403,8 @@ def save_signals(case: Case) -> dict[str, t.Any]:
         "save_overdue_times": ratio(seconds, expected),
         "measured_save_interval_seconds": None if measured is None else round(measured, 1),
         "save_duration_share": None if duration is None or duration < 0 else ratio(duration, measured),
-        "writes_blocked": writes_blocked(case, points),
+        **blocked,
+        "replica_would_panic": replica_would_panic(case, blocked["writes_blocked"]),
         "misconf_count": (integer(errorstats, "MISCONF") or 0) if counted else None,
         "fork_failed_by_counters": fork_failed_by_counters(case),
         "fork_usec_per_gigabyte": None if not resident or fork_usec is None else int(fork_usec / (resident / 1024**3)),
@@ -373,4 +415,5 @@ def save_signals(case: Case) -> dict[str, t.Any]:
     }  # fmt: skip
     signals.update(_running_save(case))
     signals.update(_restart(case, killed))
+    signals.update(_restart_hides(case))
     return signals

@@ -773,6 +773,29 @@ def test_no_host_at_all() -> None:
 # What the document says besides
 
 
+AOF_FAILED = {"redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}
+
+
+def unblocking(document: Document) -> str:
+    full = of_instance(document, "data_directory/process_view", filesystem(usable_bytes=0))
+    return next(fix["decision"] for fix in judge(full)["fixes"] if fix["id"] == "emergency_unblock")
+
+
+def test_stop_writes_no_is_not_offered_against_what_the_aof_blocks() -> None:
+    assert unblocking(failing()) == "opt_in"
+    assert unblocking(with_(evidence(), AOF_FAILED)) == "refuse"
+    assert unblocking(with_(failing(), AOF_FAILED)) == "refuse"
+    assert "AOF" in judge(with_(evidence(), AOF_FAILED))["recovery"]["reason"]
+
+
+def test_a_replica_that_the_next_write_ends_does_not_recover() -> None:
+    met = judge(of_instance(failing(), "redis/role", "replica"))
+    assert met["recovery"]["will_retry"] is None
+    assert "ends it" in met["recovery"]["reason"]
+    tolerant = with_(failing(), {"redis/role": "replica", "redis/config/replica-ignore-disk-write-errors": "yes"})
+    assert judge(tolerant)["recovery"]["will_retry"] is True
+
+
 def test_writes_blocked_by_version_and_role() -> None:
     assert judge(failing())["writes_blocked"] is True
     assert judge(of_instance(failing(), "redis/config/stop-writes-on-bgsave-error", "no"))["writes_blocked"] is False
@@ -784,8 +807,11 @@ def test_writes_blocked_by_version_and_role() -> None:
     hidden = failing()
     hidden["instances"][0]["redis"]["config"] = {}
     assert judge(hidden)["writes_blocked"] is None
-    aof = with_(evidence(), {"redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"})
+    aof = with_(evidence(), AOF_FAILED)
     assert judge(aof)["writes_blocked"] is True
+    assert judge(with_(aof, {"redis/role": "replica"}))["writes_blocked"] is True
+    older = {"redis/role": "replica", "redis/version": "6.2.16", "redis/compatible_version": "6.2.16"}
+    assert judge(with_(aof, older))["writes_blocked"] is False
     assert judge(evidence())["writes_blocked"] is False
 
 
@@ -805,7 +831,11 @@ def test_recovery_knows_the_dead_lock() -> None:
 
 
 def test_exposure() -> None:
-    assert judge(failing())["exposure"] == {"changes_at_risk": 500, "seconds_since_last_save": 4000}
+    assert judge(failing())["exposure"] == {
+        "changes_at_risk": 500,
+        "seconds_since_last_save": 4000,
+        "since_start": False,
+    }
 
 
 def test_the_document_has_exactly_the_keys_of_the_design() -> None:

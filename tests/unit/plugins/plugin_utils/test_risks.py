@@ -10,7 +10,19 @@ import copy
 import pytest
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import diagnose
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import load_rules
-from evidence_factory import GIB, MIB, NOW, Document, change, evidence, failing, filesystem, log_event, of_instance
+from evidence_factory import (
+    GIB,
+    MIB,
+    NOW,
+    STARTED,
+    Document,
+    change,
+    evidence,
+    failing,
+    filesystem,
+    log_event,
+    of_instance,
+)
 
 RULES = load_rules()
 ORPHAN = {
@@ -35,6 +47,17 @@ def after(changes: Document, document: Document | None = None) -> Document:
 
 
 REPLICA = {"redis/role": "replica"}
+# An earlier process of the server could not save; this one has not tried yet.
+RESTARTED = after(
+    {
+        "redis/info/rdb_last_save_time": STARTED,
+        "redis_log/events": [
+            log_event("save_started", 90_000, pid=900, child_pid=950),
+            log_event("open_failed", 90_000, role="C", pid=950, errno="EACCES", errno_text="Permission denied"),
+            log_event("save_failed", 90_000, pid=900),
+        ],
+    }
+)
 RAISED: list[tuple[str, str, Document]] = [
     ("hijack_suspected", "critical", after({"redis/config/dir": "/root/.ssh"})),
     ("overcommit_not_1", "low", after({"host/overcommit/mode": 0})),
@@ -83,6 +106,12 @@ RAISED: list[tuple[str, str, Document]] = [
     ("config_not_rewritable", "medium", after({"redis_log/events": [log_event("config_rewrite_failed", 50)]})),
     ("replica_write_panic", "medium", after(REPLICA)),
     ("replica_write_panic", "critical", after(REPLICA, failing())),
+    (
+        "replica_write_panic",
+        "critical",
+        after({**REPLICA, "redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}),
+    ),
+    ("failed_before_restart", "high", RESTARTED),
     ("sentinel_failover_risk", "medium", failing()),
     ("sentinel_failover_risk", "high", after({"redis/info/connected_slaves": 2}, failing())),
     ("oom_kills_parent", "medium", after({"redis/config/oom-score-adj": "no", "process/resident_bytes": 5 * GIB})),
@@ -111,6 +140,14 @@ def test_a_risk_is_raised(risk: str, severity: str, document: Document) -> None:
 
 def test_every_risk_is_raised_by_something() -> None:
     assert {risk for risk, _severity, _document in RAISED} | {"shared_dump_path"} == set(RULES.risks)
+
+
+def test_a_save_since_the_restart_settles_what_was_before() -> None:
+    saved = of_instance(RESTARTED, "redis/info/rdb_last_save_time", NOW - 60)
+    assert "failed_before_restart" not in risks_of(saved)
+    healed = [*RESTARTED["instances"][0]["redis_log"]["events"], log_event("save_succeeded", 89_000, pid=900)]
+    healed[-1:-1] = [log_event("save_started", 89_001, pid=900, child_pid=951)]
+    assert "failed_before_restart" not in risks_of(of_instance(RESTARTED, "redis_log/events", healed))
 
 
 def test_a_healthy_server_has_none() -> None:

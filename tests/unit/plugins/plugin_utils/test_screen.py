@@ -67,6 +67,15 @@ FAILING = {
 }
 
 
+QUIET = {
+    "state": "healthy",
+    "status": "ok",
+    "cause": None,
+    "writes_blocked": False,
+    "forecast": {"answer": "will_succeed"},
+}
+
+
 def changed(**changes):
     return {**copy.deepcopy(FAILING), **changes}
 
@@ -131,11 +140,35 @@ def test_every_answer_has_its_words(changes, words):
 
 
 def test_a_healthy_server_takes_few_lines():
-    document = changed(state="healthy", status="ok", cause=None, forecast={"answer": "will_succeed"})
+    document = changed(**QUIET)
     lines = lines_of(document)
     assert len(lines) <= 4
     assert "Saves work." in lines[1]
     assert "overcommit_not_1 (high)" in lines[2]
+
+
+def test_a_healthy_server_that_refuses_writes_is_not_told_in_brief():
+    text = screen.render(changed(**{**QUIET, "writes_blocked": True}), "web-07")
+    assert "WRITES ARE REFUSED, though the last save did not fail." in text
+    assert "BLOCKED" in text
+
+
+def test_a_healthy_server_whose_next_save_fails_is_not_told_in_brief():
+    forecast = {"answer": "will_fail", "cause": "disk_full"}
+    text = screen.render(changed(**{**QUIET, "forecast": forecast}), "web-07")
+    assert "THE NEXT SAVE WILL FAIL, though the last one did not." in text
+    assert "WILL FAIL (disk_full)" in text
+    assert "What to do" in text
+
+
+def test_the_time_of_the_start_is_not_called_a_save():
+    exposure = {"changes_at_risk": 12, "seconds_since_last_save": 90, "since_start": True}
+    text = screen.render(changed(**{**QUIET, "exposure": exposure}), "web-07")
+    assert "Started 1 min 30 s ago, no save since." in text
+    assert "Last save" not in text
+    failing = screen.render(changed(exposure=exposure), "web-07")
+    assert "start 1 min 30 s ago, and no save since" in failing
+    assert "last good save" not in failing
 
 
 def test_foreign_text_does_nothing_to_the_terminal():
