@@ -178,6 +178,7 @@ def _memory_v1(system: System, directory: str) -> Entry:
         "max_event_count": _read_integer(system, f"{directory}/memory.failcnt"),
         "anonymous_bytes": stat.get("total_rss"),
         "file_bytes": stat.get("total_cache"),
+        "shared_memory_bytes": stat.get("total_shmem"),
         "oom_group": None,
     }
 
@@ -208,6 +209,7 @@ def _memory_v2(system: System, group: Group) -> Entry:
         "max_event_count": local.get("max"),
         "anonymous_bytes": stat.get("anon"),
         "file_bytes": stat.get("file"),
+        "shared_memory_bytes": stat.get("shmem"),
         "oom_group": None if oom_group is None else oom_group == 1,
     }
 

@@ -1759,6 +1759,11 @@ evidence:
                   returned: always
                   type: int
                   sample: 28672
+                shared_memory_bytes:
+                  description: The part of it that lies on a tmpfs or is shared memory, which is not given back.
+                  returned: always
+                  type: int
+                  sample: 0
                 oom_group:
                   description: Whether all its processes are killed together (version 2).
                   returned: always

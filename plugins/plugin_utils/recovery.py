@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
-from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, flag, number, text
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, number, text
 
 Recovery = dict[str, t.Any]
 
@@ -49,7 +49,7 @@ def _next_try(case: Case, signals: Mapping) -> Recovery:
         )
     if status != "err":
         return _answer(None, "The last save did not fail, so there is nothing to recover from.")
-    if flag(case.info, "rdb_bgsave_in_progress"):
+    if signals.get("save_in_progress"):
         return _answer(True, "A save is running now.")
     points = signals.get("save_points")
     if points is None:
@@ -63,7 +63,7 @@ def _next_try(case: Case, signals: Mapping) -> Recovery:
     if signals.get("save_points_met"):
         delay = signals.get("retry_delay_seconds")
         if signals.get("other_child_running"):
-            return _answer(True, "A save point is met; the save starts when the AOF rewrite has ended.")
+            return _answer(True, "A save point is met; the save starts when the child that is running now has ended.")
         return _answer(True, f"A save point is met: the server tries again about {delay} seconds after each failure.")
     coming = [point["seconds"] - seconds for point in points if changes >= point["changes"]]
     if coming:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import estimate_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     UNLIMITED,
     Mapping,
@@ -34,6 +35,8 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.values import
 
 # A group whose usage is this near its limit is at it: the charge that failed has been given back since.
 AT_LIMIT_SHARE = 0.98
+# File systems whose files are memory.
+MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 # A child that was seen to need so much may need more next time: the last success underestimates the failing run.
 COPY_ON_WRITE_SAFETY_FACTOR = 2
 # Nodes of a machine are out of balance when one is nearly full while another has room.
@@ -121,8 +124,8 @@ def _commit(case: Case) -> dict[str, t.Any]:
 
 
 def _reclaimable(entry: Mapping) -> float:
-    """Page cache is given back before anything fails or is killed."""
-    return number(entry, "file_bytes") or 0
+    """Page cache is given back before anything fails or is killed; what lies on a tmpfs is counted there and is not."""
+    return max((number(entry, "file_bytes") or 0) - (number(entry, "shared_memory_bytes") or 0), 0)
 
 
 def _limiting_memory_cgroup(case: Case) -> tuple[dict[str, t.Any] | None, bool | None]:
@@ -169,6 +172,14 @@ def _copy_on_write_seen(case: Case) -> int | None:
     return int(max(sizes)) if sizes else None
 
 
+def _dump_in_memory(case: Case) -> float | None:
+    """What the next dump takes of the memory: on a tmpfs it lies there beside the old one until that is replaced."""
+    kind = text(case.directory, "process_view", "type")
+    if kind not in MEMORY_FILE_SYSTEMS:
+        return None if kind is None else 0
+    return estimate_dump(case).low
+
+
 def _memory(case: Case) -> dict[str, t.Any]:
     memory = mapping(case.host, "memory")
     group, limited = _limiting_memory_cgroup(case)
@@ -179,6 +190,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
     known = [value for value in (host_headroom, group_headroom) if value is not None]
     headroom = min(known) if known else None
     seen = _copy_on_write_seen(case)
+    dump = _dump_in_memory(case)
     expected = None if seen is None else seen * COPY_ON_WRITE_SAFETY_FACTOR
     if expected is not None and resident is not None:
         expected = min(expected, int(resident))
@@ -193,6 +205,9 @@ def _memory(case: Case) -> dict[str, t.Any]:
         """Is there too little room for the next save's copies? A kill proves it while the worst case doesn't fit."""
         if room is None:
             return None
+        room -= dump or 0
+        if room < 0:
+            return True
         if resident is not None and resident <= room:
             return False
         if killed_here:
@@ -222,6 +237,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
         "copy_on_write_seen_bytes": seen,
         "copy_on_write_expected_bytes": expected,
         "copy_on_write_worst_bytes": finite(resident),
+        "dump_in_memory_bytes": finite(dump),
         "cgroup_memory_short": group_short,
         "host_memory_short": short(host_headroom, "oom_host" in kinds),
         "memory_limit_bytes": finite(smallest),

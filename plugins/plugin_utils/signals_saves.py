@@ -163,16 +163,29 @@ def fork_failed_by_counters(case: Case) -> bool | None:
 def last_save_is_start(case: Case) -> bool | None:
     """Has nothing been saved since the server started? rdb_last_save_time is then the time of the start."""
     last, started = number(case.info, "rdb_last_save_time"), number(case.redis, "started_unix")
-    return None if last is None or started is None else last <= started + START_TOLERANCE_SECONDS
+    if last is None or started is None:
+        return None
+    if last > started + START_TOLERANCE_SECONDS:
+        return False
+    # The first save can follow the start at once; the log then shows it.
+    return not any(
+        attempt.get("outcome") == "succeeded" and attempt.get("target") == "disk" and not attempt.get("before_restart")
+        for attempt in case.attempts
+    )
 
 
 def _running_save(case: Case) -> dict[str, t.Any]:
+    kinds = [child.get("kind") for child in entries(case.process, "children")]
     children = [child for child in entries(case.process, "children") if child.get("kind") == "rdb_save"]
     child: Mapping = children[0] if children else {}
     current = number(case.info, "rdb_current_bgsave_time_sec")
     last = number(case.info, "rdb_last_bgsave_time_sec")
     current = None if current is None or current < 0 else current
     in_progress = flag(case.info, "rdb_bgsave_in_progress")
+    # INFO calls a transfer to replicas without a file a save, too: it ends without a dump and without a status.
+    is_transfer = bool(in_progress) and "rdb_to_replicas" in kinds and not children
+    if is_transfer:
+        in_progress = False
     state = text(child, "state")
     done, total = number(case.info, "current_save_keys_processed"), number(case.info, "current_save_keys_total")
     return {
@@ -186,6 +199,7 @@ def _running_save(case: Case) -> dict[str, t.Any]:
         "other_child_running": any_of(
             flag(case.info, "aof_rewrite_in_progress"), flag(case.info, "module_fork_in_progress") or False,
             flag(case.info, "slot_migration_fork_in_progress") or False,
+            is_transfer,
         ),
     }  # fmt: skip
 

@@ -64,7 +64,7 @@ class Estimate(t.NamedTuple):
     high: float | None
 
 
-def _estimate(case: Case) -> Estimate:
+def estimate_dump(case: Case) -> Estimate:
     """How large the next dump will be.
 
     The last dump grows with the keys that were added since (at most as many as there were changes); the dataset in
@@ -137,7 +137,7 @@ def _too_small(room: float, estimate: Estimate, was_reached: bool) -> bool | Non
 def _space(case: Case) -> dict[str, t.Any]:
     view = mapping(case.directory, "process_view")
     usable = number(view, "usable_bytes")
-    estimate = _estimate(case)
+    estimate = estimate_dump(case)
     total = integer(view, "inodes_total")
     inodes = integer(view, "inodes_usable")
     if inodes is None:

@@ -90,6 +90,7 @@ def test_version_1_mount_that_shows_one_group_as_its_root(tmp_path):
     assert memory["oom_kill_count"] == 4
     assert memory["max_event_count"] == 90210
     assert (memory["anonymous_bytes"], memory["file_bytes"]) == (250000000, 10000)
+    assert memory["shared_memory_bytes"] == 4096
     assert cgroups["pids"] == [{"path": "/docker/4f3c", "limit": 64, "current": 64, "max_event_count": 3}]
     assert cgroups["truncated_at_namespace"] is True
 

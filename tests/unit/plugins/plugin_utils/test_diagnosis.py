@@ -476,6 +476,28 @@ STATES: dict[str, tuple[Document, str]] = {
         ),
         "save_in_progress",
     ),
+    "slow transfer to a replica": (
+        with_(
+            evidence(),
+            {
+                **SAVING,
+                "redis/info/rdb_current_bgsave_time_sec": 700,
+                "process/children": [{"pid": 2000, "kind": "rdb_to_replicas", "state": "S"}],
+            },
+        ),
+        "healthy",
+    ),
+    "slow transfer in the way": (
+        with_(
+            evidence(),
+            {
+                **SAVING,
+                "redis/info/rdb_last_save_time": NOW - 4000,
+                "process/children": [{"pid": 2000, "kind": "rdb_to_replicas", "state": "S"}],
+            },
+        ),
+        "save_delayed_by_aof_rewrite",
+    ),
     "rewrite in the way": (
         with_(evidence(), {"redis/info/rdb_last_save_time": NOW - 4000, "redis/info/aof_rewrite_in_progress": 1}),
         "save_delayed_by_aof_rewrite",

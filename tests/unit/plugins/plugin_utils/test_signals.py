@@ -21,6 +21,7 @@ from evidence_factory import (
     GIB,
     MIB,
     NOW,
+    STARTED,
     Document,
     change,
     child_line,
@@ -207,6 +208,41 @@ def test_page_cache_is_room() -> None:
     assert signals_of(document)["cgroup_at_memory_limit"] is False
     assert signals_of(of_instance(evidence(), "cgroups/memory", [group(GIB, GIB)]))["cgroup_at_memory_limit"] is True
     assert signals_of(of_instance(evidence(), "cgroups", None))["cgroup_at_memory_limit"] is None
+
+
+def test_what_lies_on_a_tmpfs_is_no_room() -> None:
+    full = group(GIB, GIB, file_bytes=600 * MIB, shared_memory_bytes=500 * MIB)
+    assert signals_of(of_instance(evidence(), "cgroups/memory", [full]))["cgroup_memory_headroom_bytes"] == 100 * MIB
+
+
+def test_a_dump_on_a_tmpfs_takes_memory() -> None:
+    changes = {
+        "cgroups/memory": [group(2 * GIB, 2 * GIB - 200 * MIB)],
+        "redis/info/rdb_changes_since_last_save": 5,
+        "redis/info/rdb_last_cow_size": MIB,
+    }
+    assert signals_of(after(changes))["cgroup_memory_short"] is False
+    # The dump of 300 MiB and 200 MiB of room.
+    tmpfs = {**changes, "data_directory/process_view": filesystem(type="tmpfs")}
+    assert signals_of(after(tmpfs))["dump_in_memory_bytes"] == 300 * MIB * 100_000 // 99_995
+    assert signals_of(after(tmpfs))["cgroup_memory_short"] is True
+    assert signals_of(after({**tmpfs, "cgroups/memory": [group(3 * GIB, GIB)]}))["cgroup_memory_short"] is False
+
+
+def started_and_saved(*events: Document) -> bool | None:
+    """Is the time of the last save, a second after the start, that of the start?"""
+    changes = {"redis/info/rdb_last_save_time": STARTED + 1, "redis_log/events": list(events)}
+    found = signals_of(after(changes))["last_save_is_start"]
+    assert found is None or isinstance(found, bool)
+    return found
+
+
+def test_a_save_right_after_the_start_is_not_the_start() -> None:
+    assert started_and_saved() is True
+    saved = (log_event("save_started", 86_399, child_pid=7), log_event("save_succeeded", 86_399))
+    assert started_and_saved(*saved) is False
+    sent = (log_event("save_started", 86_399, child_pid=7, target="replicas"), log_event("transfer_succeeded", 86_399))
+    assert started_and_saved(*sent) is True
 
 
 def test_copies_that_were_seen_decide_between_the_bounds() -> None:
