@@ -8,11 +8,12 @@
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint perf clean
+.PHONY: help demo test fleet lint perf clean
 
 help:
 	@echo "make demo    break a throwaway server's saves and watch the diagnosis find out why (a minute)"
 	@echo "make test    all tests, installing what they need; as root the lab too, with real faults"
+	@echo "make fleet   real systemd hosts over SSH (Debian 13 in containers); root, minutes"
 	@echo "make lint    every check that needs no server: style, types, ansible-lint, ansible-test sanity, packaging"
 	@echo "make perf    what a diagnosis costs over SSH, against a ping and the quick checks as shell tasks"
 	@echo "make clean   remove .cache and what tests left behind"
@@ -23,6 +24,10 @@ demo:
 test:
 	@tests/tools/packages
 	@tests/tools/run-tests $(TESTS)
+
+fleet:
+	@tests/tools/packages fleet
+	@tests/tools/run-tests tests/fleet
 
 lint:
 	@tests/tools/lint

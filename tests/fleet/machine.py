@@ -30,6 +30,7 @@ NEEDED_TOOLS = {
     "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "ip": "iproute2",
     "ssh": "openssh-client",
 }
@@ -48,7 +49,12 @@ mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$state"
 mkdir "$state/upper" "$state/work" "$state/root"
 mount -t overlay -o "lowerdir=tree,upperdir=$state/upper,workdir=$state/work" overlay "$state/root"
 cp -a "$extra/." "$state/root/"
-exec systemd-nspawn --directory="$state/root" "$@"
+# With --keep-unit a machine that reboots is for its manager to start again: that is this loop.
+while :; do
+    status=0
+    setpriv --pdeathsig KILL systemd-nspawn --directory="$state/root" "$@" || status=$?
+    [ "$status" = 133 ] || exit "$status"
+done
 """
 
 
@@ -80,6 +86,10 @@ def run_here(*argv: str) -> str:
 
 def pid_is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Network:
@@ -174,7 +184,7 @@ def is_cgroup_version_1() -> bool:
 
 
 def die_with_parent() -> None:
-    """A run that is killed must not leave machines behind: systemd-nspawn's death is that of its machine."""
+    """A run that is killed must not leave machines behind: this death is systemd-nspawn's, and that its machine's."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -256,11 +266,11 @@ class Machine:
         if self._process is None or self._process.poll() is not None:
             raise RuntimeError(f"{self.name} does not run: {self.console()}")
         with contextlib.suppress(OSError):
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-            for child in children:
-                for line in Path(f"/proc/{child}/status").read_text().splitlines():
-                    if line.startswith("NSpid:") and line.split()[-1] == "1":
-                        return int(child)
+            for nspawn in children_of(self._process.pid):
+                for child in children_of(nspawn):
+                    for line in Path(f"/proc/{child}/status").read_text().splitlines():
+                        if line.startswith("NSpid:") and line.split()[-1] == "1":
+                            return child
         return None
 
     def console(self) -> str:

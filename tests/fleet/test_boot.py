@@ -64,16 +64,7 @@ class Host:
 def set_by_sysctl(machine: Machine) -> str | None:
     """What systemd-sysctl would set at a boot: its own account of it. The machine may not really set it."""
     said = machine.shell("SYSTEMD_LOG_LEVEL=debug /usr/lib/systemd/systemd-sysctl 2>&1", check=False)
-    found = re.findall(r"Setting 'vm/overcommit_memory' to '(\d)'", said)
-    return found[-1] if found else None
-
-
-def set_by_tmpfiles(machine: Machine) -> str | None:
-    """The same of systemd-tmpfiles: the argument of the line that it goes by."""
-    said = machine.shell(
-        f"SYSTEMD_LOG_LEVEL=debug systemd-tmpfiles --create --boot --prefix={POLICY} 2>&1", check=False
-    )
-    found = re.findall(rf"{POLICY}.*?\"(\w+)", said)
+    found = re.findall(r"Setting '/proc/sys/vm/overcommit_memory' to '(\d)'", said)
     return found[-1] if found else None
 
 
@@ -124,7 +115,10 @@ def test_files_units_and_tuned(machine_of: MachineOf, tmp_path: Path) -> None:
     overcommit, pages = host.boot()
     assert pages["managed_by"] == overcommit["managed_by"] == "tuned:database"
     assert (pages["value"], pages["source"]) == ("always", "/etc/tuned/profiles/database/tuned.conf:5")
-    # ... but for the administrator's files, which it applies again after its own values.
+    # ... but for the administrator's files, which it applies again after its own values: sysctl.conf too, and last.
+    assert (overcommit["value"], overcommit["source"]) == ("2", "/etc/sysctl.conf:1")
+    machine.path("/etc/sysctl.conf").unlink()
+    overcommit, _pages = host.boot()
     assert (overcommit["value"], overcommit["source"]) == ("1", "/etc/sysctl.d/60-redis.conf:2")
     machine.run("systemctl", "disable", "--now", "tuned.service")
     overcommit, pages = host.boot()

@@ -11,7 +11,7 @@ import pytest
 from lab.judging import cause_ids, explain
 
 from .conftest import MachineOf
-from .machine import Machine
+from .machine import Machine, wait_until
 from .playbooks import run_playbook
 from .services import REDIS, Service
 
@@ -24,7 +24,20 @@ LIMIT_SECONDS = 6.0
 def flood(service: Service, name: str) -> None:
     """Lines of the unit before its server starts."""
     command = f"/bin/sh -c 'seq -f \"noise %%.0f\" {LINES}'"
-    service.drop_in(f"[Service]\nLogRateLimitIntervalSec=0\nExecStartPre=+{command}\n", name)
+    service.drop_in(f"[Service]\nExecStartPre=+{command}\n", name)
+    # As it comes, the journal drops what a unit writes beyond some ten thousand lines.
+    service.machine.write("/etc/systemd/journald.conf.d/all.conf", "[Journal]\nRateLimitIntervalSec=0\n")
+    service.machine.run("systemctl", "restart", "systemd-journald.service")
+
+
+def wait_for_flood(service: Service) -> None:
+    """So many lines take the journal some seconds, and what is written meanwhile comes among them."""
+
+    def is_over() -> bool:
+        said = service.machine.run("journalctl", f"--unit={service.unit}", "--lines=100", "--output=cat")
+        return f"noise {LINES}\n" in said
+
+    wait_until(is_over, "the journal does not take the lines", 60)
 
 
 def noisy_service(machine: Machine, name: str) -> Service:
@@ -37,9 +50,10 @@ def noisy_service(machine: Machine, name: str) -> Service:
 def test_a_failure_at_the_end_of_a_large_journal(machine_of: MachineOf, tmp_path: Path) -> None:
     machine = machine_of("db-07")
     service = noisy_service(machine, "noisy").start().fill()
+    wait_for_flood(service)
     machine.run("mkdir", f"{service.directory}/dump.rdb")
     service.fails()
-    machine.run("journalctl", "--sync")  # so many lines take the journal some seconds
+    machine.run("journalctl", "--sync")
     quiet = Service(machine, REDIS)
     outcome = run_playbook(tmp_path, [machine])
     document = outcome.documents(machine)[service.address]
