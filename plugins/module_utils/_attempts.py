@@ -97,9 +97,10 @@ def _seconds_between(first: float | None, second: float | None) -> float:
 class _Child:
     """One attempt while the log is read: what its child and its parent wrote."""
 
-    def __init__(self, attempt: Attempt, first_seen: float | None) -> None:
+    def __init__(self, attempt: Attempt, first_seen: float | None, position: int) -> None:
         self.attempt = attempt
         self.first_seen = first_seen
+        self.position = position  # of its first line among the events
         self.last_seen = first_seen
         self.spoke = False  # the child wrote why it failed
         self.aborted = False
@@ -148,6 +149,7 @@ class Join:
         self._children: list[_Child] = []
         self._open_by_child: dict[int, _Child] = {}
         self._current: dict[int | None, _Child] = {}
+        self._position = 0
         self._triggers: dict[int | None, tuple[Event, str, str]] = {}
         self._aof_children: set[int] = set()
         self._parents = {event["pid"] for event in events if self._is_parent_line(event)}
@@ -211,7 +213,7 @@ class Join:
         self._current[event["pid"]] = child
 
     def _new(self, event: Event, **values: t.Any) -> _Child:
-        child = _Child(new_attempt(**values), event["time_unix"])
+        child = _Child(new_attempt(**values), event["time_unix"], self._position)
         self._children.append(child)
         if values.get("child_pid") is not None:
             self._open_by_child[values["child_pid"]] = child
@@ -340,7 +342,8 @@ class Join:
 
     def read(self) -> list[_Child]:
         """All attempts, in the order of their first lines."""
-        for event in self._events:
+        for position, event in enumerate(self._events):
+            self._position = position
             kind = event["event"]
             if event["role"] == "X":
                 continue
@@ -382,8 +385,27 @@ def _newest_server(events: list[Event]) -> int | None:
     return None
 
 
-def _mark_server(children: list[_Child], events: list[Event], server_pid: int | None, started: float | None) -> None:
-    """Set ``before_restart`` and take out what another server, alive at the same time, wrote to the same file."""
+def _start_position(events: list[Event], server_pid: int | None, begins: float | None, is_sure: bool) -> int | None:
+    """Where the process that runs now wrote its first line; None where the log doesn't show its start.
+
+    Order is surer than time: a clock that was set, or a time zone that is not known, moves all lines to before the
+    start. But in a pid namespace an earlier process had the same pid; there (``is_sure`` false) the time must fit.
+    """
+    position = None
+    for index, event in enumerate(events):
+        if event["event"] == "server_started" and event["pid"] == server_pid:
+            early = begins is not None and event["time_unix"] is not None and event["time_unix"] < begins
+            position = index if is_sure or not early else None
+    return position
+
+
+def _mark_server(
+    children: list[_Child], events: list[Event], server_pid: int | None, started: float | None, is_sure: bool
+) -> None:
+    """Set ``before_restart`` and take out what another server, alive at the same time, wrote to the same file.
+
+    :param is_sure: no earlier process of the server had the same pid.
+    """
     if server_pid is None:
         return
     last_of_server: dict[int, float] = {}
@@ -395,6 +417,7 @@ def _mark_server(children: list[_Child], events: list[Event], server_pid: int | 
         default=None,
     )
     begins = started - START_SLACK_SECONDS if started is not None else first_of_ours
+    start = _start_position(events, server_pid, begins, is_sure)
     # An earlier process of this server may write its last words while the new one begins.
     overlaps = begins + 2 * START_SLACK_SECONDS if begins is not None else float("inf")
     kept = []
@@ -405,7 +428,10 @@ def _mark_server(children: list[_Child], events: list[Event], server_pid: int | 
         attempt = child.attempt
         moment = attempt["ended_unix"] or attempt["started_unix"] or child.first_seen
         owner = attempt["server_pid"]
-        before = begins is not None and moment is not None and moment < begins
+        if start is not None:
+            before = child.position < start
+        else:
+            before = begins is not None and moment is not None and moment < begins
         if owner is None and strangers and not before:
             continue  # a child that nobody claims, and more than one who could
         if owner is not None and owner != server_pid:
@@ -465,8 +491,8 @@ def join_attempts(
     ]
     server_pid = (process or {}).get("pid_in_namespace") or (process or {}).get("pid") or _newest_server(events)
     children = Join(server_pid, events, bool(redis_log.get("truncated"))).read()
-    _mark_server(children, events, server_pid, (process or {}).get("started_unix"))
     who = identity(process, cgroups)
+    _mark_server(children, events, server_pid, (process or {}).get("started_unix"), who.shares_host_pids is True)
     for child in children:
         _settle(child, process, who)
         child.attempt["killer"] = find_killer(child.attempt, kernel_log, who)

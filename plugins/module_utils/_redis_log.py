@@ -18,17 +18,25 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._journal import JournalReading, read_journal
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_lines import (
+    LINE_LIMIT,
     Event,
     RedisLogParser,
     syslog_ident,
+    unwrap,
     unwrap_journal,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_read import (
     MAXIMUM_EVENTS,
     TailReading,
+    last_written,
     read_log,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_times import LogTimes, server_zone
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_times import (
+    LogTimes,
+    is_local,
+    server_zone,
+    zone_by_last_write,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 LIMIT_BYTES = 2 * 1024 * 1024
@@ -110,7 +118,22 @@ class Search:
             left = [piece for piece in target.split("/") if piece] + left
         return f"{root}/" + "/".join(done)
 
+    def _find_zone(self, path: str) -> None:
+        """The zone of the server, where its TZ is not known and the log shows another than its machine's."""
+        end = None if self.process.get("timezone") else last_written(self.system.path(path))
+        if end is None:
+            return
+        lines, written_unix = end
+        for text in reversed(lines):
+            line = unwrap(text[:LINE_LIMIT])
+            if line is not None:
+                if line.own_prefix and isinstance(line.time, str) and is_local(line.time):
+                    self._zone = zone_by_last_write(self._zone, line.time, written_unix, self.system.clock())
+                return
+
     def _read(self, path: str, keep_line: t.Callable[[str], bool] | None = None) -> TailReading:
+        if keep_line is None:
+            self._find_zone(path)
         return read_log(self.system, path, self.new_parser, self.limit_bytes, keep_line)
 
     def from_file(self, logfile: str) -> Found:

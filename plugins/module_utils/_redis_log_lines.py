@@ -28,7 +28,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_ev
     may_continue,
     stack_module,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_times import LogTimes
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_times import (
+    LogTimes,
+    is_local,
+    zone_error_seconds,
+)
 
 TEXT_LIMIT = 400
 LINE_LIMIT = 4096
@@ -80,7 +84,8 @@ _ROLES = {
 
 class Line(t.NamedTuple):
     """One line taken out of its wrappings. ``time`` is as written; ``own_prefix``: Redis' own, so that its pid is the
-    one of the server's pid namespace; ``raw``: the line as the server wrote it."""
+    one of the server's pid namespace; ``raw``: the line as the server wrote it; ``taken``: the time that the wrapping
+    has, when somebody took the line in."""
 
     pid: int | None
     role: str | None
@@ -89,6 +94,7 @@ class Line(t.NamedTuple):
     form: str
     own_prefix: bool
     raw: str
+    taken: str | float | None = None
 
 
 def clip(text: str) -> str:
@@ -156,7 +162,7 @@ def _inside(inner: str, outer_time: str | float | None, outer_pid: int | None, f
     inner = inner.rstrip("\r\n")
     line = split_prefix(inner)
     if line is not None:
-        return line
+        return line._replace(taken=outer_time)
     return Line(outer_pid, None, outer_time, inner, form, False, inner)
 
 
@@ -228,10 +234,20 @@ class RedisLogParser:
         self._stack: Event | None = None
         self._stack_lines = 0
 
-    def _time(self, written: str | float | None) -> float | None:
+    def _time(self, line: Line) -> float | None:
+        """The server's own time of a line; the moment at which it was taken in tells the zone that it is in."""
+        written = line.time
         if written is None or isinstance(written, float):
             return written
-        return self._times.to_unix(written)
+        value = self._times.to_unix(written)
+        if value is None or line.taken is None or not is_local(written):
+            return value
+        if isinstance(line.taken, str):
+            # It names its zone, so that it needs no state of the lines before it.
+            taken = None if is_local(line.taken) else LogTimes(None, value).to_unix(line.taken)
+        else:
+            taken = line.taken
+        return value if taken is None else value - zone_error_seconds(value, taken)
 
     def _event(self, line: Line) -> Event | None:
         found = classify(line.message)
@@ -239,7 +255,7 @@ class RedisLogParser:
             return None
         event, fields = found
         return {
-            "time_unix": self._time(line.time),
+            "time_unix": self._time(line),
             "pid": line.pid,
             "role": line.role,
             "event": event,
@@ -349,4 +365,4 @@ class RedisLogParser:
             return None
         if line.own_prefix:
             self.form = line.form
-        return self._time(line.time)
+        return self._time(line)

@@ -201,6 +201,22 @@ def read_compressed(
     return TailReading(reader.events, size, len(data), complete, reader.oldest_unix, reader.newest_unix, reader.form)
 
 
+def last_written(path: str) -> tuple[list[str], float] | None:
+    """The last lines of a file, and when it was last written to; None where it can't be read. Bounded."""
+    try:
+        descriptor = open_regular(path)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        data = os.pread(descriptor, EDGE_BYTES, max(0, status.st_size - EDGE_BYTES))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return to_utf8(data).split("\n"), status.st_mtime
+
+
 def rotated_neighbour(system: System, path: str) -> str | None:
     """The newest rotated file of a log, by logrotate's namings; None where there is none."""
     directory, name = os.path.split(path)

@@ -23,6 +23,11 @@ except ImportError:  # a minimal Python; the collector's own zone is then the be
     zoneinfo = None  # type: ignore[assignment]
 
 DAY_SECONDS = 86400.0
+# Every zone in use is a whole number of these from UTC, and two zones are 26 hours apart at most.
+QUARTER_SECONDS = 900
+LARGEST_ERROR_SECONDS = 26 * 3600
+# A line's time is taken before it is written; the rest is for slow disks and the clock's ticks.
+SAME_MOMENT_SECONDS = 5.0
 # A zone file is 3 KiB at most in practice.
 ZONE_FILE_LIMIT_BYTES = 256 * 1024
 
@@ -99,6 +104,37 @@ def server_zone(system: System, pid: int | None, timezone_name: str | None) -> d
         if zone is not None:
             return zone
     return None
+
+
+def is_local(text: str) -> bool:
+    """Whether a time is written in the clock of its writer's zone, without saying which."""
+    match = _ISO.match(text)
+    return bool(_LEGACY.match(text) or _SYSLOG.match(text) or (match and match.group(8) is None))
+
+
+def zone_error_seconds(assumed_unix: float, true_unix: float) -> int:
+    """By how much a time is wrong because it was read in the wrong zone: 0 where that is not what sets the two apart.
+
+    A server's TZ can't be read from it: setproctitle(3) uses the place of its environment. But a line reaches its file
+    in the moment that it names, so that the two differ by the zones: a whole number of quarters of an hour.
+    """
+    difference = assumed_unix - true_unix
+    error = round(difference / QUARTER_SECONDS) * QUARTER_SECONDS
+    if abs(error) > LARGEST_ERROR_SECONDS or abs(difference - error) > SAME_MOMENT_SECONDS:
+        return 0
+    return error
+
+
+def zone_by_last_write(
+    zone: datetime.tzinfo | None, last_time: str, written_unix: float, now_unix: float
+) -> datetime.tzinfo | None:
+    """The zone in which a file's last line was written, given when the file was last written to."""
+    assumed = LogTimes(zone, now_unix).to_unix(last_time)
+    plain = LogTimes(datetime.timezone.utc, now_unix).to_unix(last_time)
+    if assumed is None or plain is None or zone_error_seconds(assumed, written_unix) == 0:
+        return zone
+    offset = zone_error_seconds(plain, written_unix)
+    return datetime.timezone(datetime.timedelta(seconds=offset)) if abs(offset) < DAY_SECONDS else zone
 
 
 def _fraction(digits: str | None) -> float:

@@ -289,6 +289,19 @@ def test_a_container_whose_server_always_has_pid_1():
         assert [(a["child_pid"], a["before_restart"]) for a in attempts] == [(20, True), (21, True), (20, False)]
 
 
+@pytest.mark.parametrize("started", [-100.0, 3600.0])
+def test_order_tells_what_was_before_the_start_where_a_clock_was_set(started):
+    redis_log = log_of((1, M, "Server initialized"), *failed_open(60, 71))
+    for writers in (process_of(started=started), process_of(started=started, inner=SERVER)):
+        assert [a["before_restart"] for a in join(redis_log, process=writers)] == [False]
+
+
+def test_in_a_pid_namespace_the_pid_of_an_earlier_start_is_no_proof():
+    redis_log = log_of((1, "1:M", "Server initialized"), (2, "1:M", STARTED.format(20)), (3, "1:M", ERROR))
+    later = join(redis_log, process=process_of(pid=4000, inner=1, started=3600.0, is_host=False))
+    assert [a["before_restart"] for a in later] == [True]
+
+
 def test_without_a_process_the_server_that_wrote_last_is_meant():
     redis_log = log_of((1, "5:M", STARTED.format(70)), (1.1, "5:M", ERROR), *failed_open(60, 71))
     attempts = join_attempts(redis_log, None, None, None, NOW)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import struct
 import time
 
 import pytest
@@ -21,6 +22,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_ti
 from ansible_collections.redisops.persistence.plugins.module_utils._system import CommandResult, Gaps, System
 from ansible_collections.redisops.persistence.tests.unit.recorded_tree import NOW_UNIX, made_system
 
+# A file of tzfile(5) that knows nothing but UTC.
+UTC_ZONE_FILE = (b"TZif" + b"\0" * 32 + struct.pack(">2L", 1, 4) + b"\0" * 6 + b"UTC\0").decode("latin-1")
 LINE = "12:M 22 Nov 2026 21:01:02.286 # Background saving error\n"
 SUCCESS = "12:M 22 Nov 2026 20:01:02.286 * Background saving terminated with success\n"
 NOISE = "12:M 22 Nov 2026 21:01:02.286 - DB 0: 5 keys (0 volatile) in 8 slots HT.\n"
@@ -73,6 +76,27 @@ def test_absolute_links_are_followed_below_the_processs_root(tmp_path):
         },
     )
     assert names(collect(system, {"logfile": "/var/log/redis.log"})[0]) == ["save_failed"]
+
+
+@pytest.mark.parametrize(
+    ("late_seconds", "timezone", "read_as"),
+    [
+        (0.1, None, 1795381262.286),  # the zone that was assumed is right
+        (3600 * 9, None, 1795381262.286 + 3600 * 9),  # nine hours west of it
+        (-3600 * 9 + 0.5, None, 1795381262.286 - 3600 * 9),
+        (12600 + 4, None, 1795381262.286 + 12600),
+        (12600 + 4, "UTC0", 1795381262.286),  # said to be UTC: the file was touched
+        (1234, None, 1795381262.286),  # no zone is 20 minutes and 34 seconds away
+        (3600 * 40, None, 1795381262.286),
+    ],
+)
+def test_the_last_write_tells_the_zone_of_a_server_that_hides_its_own(tmp_path, late_seconds, timezone, read_as):
+    system = made_system(tmp_path, {"/log/redis.log": SUCCESS + LINE, "/etc/localtime": UTC_ZONE_FILE})
+    os.utime(tmp_path / "log/redis.log", (1795381262.286 + late_seconds,) * 2)
+    process = {**PROCESS, "timezone": timezone}
+    log = collect_redis_log(system, None, process, {"logfile": "/log/redis.log"}, Gaps())
+    assert [event["time_unix"] for event in log["events"]] == pytest.approx([read_as - 3600, read_as])
+    assert log["newest_unix"] == pytest.approx(read_as)
 
 
 def test_links_that_go_round_end(tmp_path):

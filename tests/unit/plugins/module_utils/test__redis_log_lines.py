@@ -290,6 +290,18 @@ def test_every_wrapping_gives_pid_role_and_time(before, after, pid, role):
     assert event["time_unix"] == pytest.approx(WRITTEN, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        '{"log":"12:M 23 Nov 2026 06:01:02.286 # %s\\n","stream":"stdout","time":"2026-11-22T21:01:02.287Z"}',
+        "2026-11-22T22:01:03.1+01:00 stdout F 12:M 22 Nov 2026 17:31:02.286 # %s",
+    ],
+)
+def test_the_zone_of_a_container_shows_in_the_time_at_which_a_line_was_taken_in(wrapping):
+    (event,) = parse(wrapping % "Background saving error")
+    assert event["time_unix"] == pytest.approx(WRITTEN, abs=0.01)
+
+
 def test_a_signal_handlers_line_has_seconds_and_no_role():
     (event,) = parse("12:signal-handler (1795381262) Received SIGUSR1 in child, exiting now.")
     assert (event["event"], event["pid"], event["role"], event["time_unix"]) == ("save_aborted", 12, None, 1795381262.0)
