@@ -187,7 +187,7 @@ def test_hosts_in_trouble_stay_in_the_play(play: t.Callable[..., Run], tmp_path:
     if shutil.which("ssh") is None:
         pytest.skip("ssh is not installed")
     (tmp_path / "inventory").write_text(
-        f"good ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+        f"good ansible_connection=local ansible_python_interpreter='{sys.executable}'\n"
         f"nopython ansible_connection=local ansible_python_interpreter=/nonexistent/python3\n"
         f"dead ansible_host=127.0.0.1 ansible_port={free_port()}\n",
         encoding="utf-8",

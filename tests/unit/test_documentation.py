@@ -222,7 +222,8 @@ def results() -> t.Iterator[dict[str, dict[str, t.Any]]]:
             )
         playbook = directory / "run.yml"
         playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-        interpreter = f"ansible_python_interpreter={sys.executable}"
+        # As JSON: the checkout's path may have blanks.
+        interpreter = json.dumps({"ansible_python_interpreter": sys.executable})
         result = run_tool(
             ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", interpreter, str(playbook)],
             env=dict(os.environ, ANSIBLE_HOME=str(directory / "ansible")),
