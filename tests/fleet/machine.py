@@ -223,7 +223,15 @@ class Machine:
         network = f"{self.address}/{self._network.range.prefixlen}"
         argv = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", ASSEMBLE, "assemble"]
         argv += [str(home), self._size, str(extra), str(state)]
-        argv += [f"--machine={self.name}", "--quiet", "--register=no", "--keep-unit", "--console=pipe"]
+        # The network device on this machine is named after the container, so that another run's is another.
+        argv += [
+            f"--machine={PREFIX}{os.getpid()}-{self.name}",
+            f"--hostname={self.name}",
+            "--quiet",
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+        ]
         argv += [f"--network-bridge={self._network.name}", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
         argv += self._more_options
         argv += ["--kill-signal=SIGRTMIN+3", f"--setenv=FLEET_ADDRESS={network}", "/usr/local/sbin/fleet-init"]
