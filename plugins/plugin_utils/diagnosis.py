@@ -178,6 +178,19 @@ def _command_line_client(case: Case) -> str:
     return shlex.join([program, "-h", host.strip("[]") or "127.0.0.1", "-p", port])
 
 
+def _enter_command(case: Case, signals: t.Mapping[str, t.Any]) -> str | None:
+    """What leads a command to the server's files where the same path on the host is another file or none.
+
+    Without it an operator would change the host's own /data for the container's.
+    """
+    pid = integer(case.process, "pid")
+    root = text(case.directory, "root")
+    apart = signals["own_mount_namespace"] is True or root not in (None, "/")
+    if pid is None or not apart or signals["same_place_on_host"] is True:
+        return None
+    return shlex.join(["nsenter", "--target", str(pid), "--mount", "--root", "--"])
+
+
 def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The values that texts and commands of the rules may name (text.PLACEHOLDERS)."""
     signals = context["signals"]
@@ -186,6 +199,8 @@ def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str,
     directory = directory or text(attempt, "directory")
     group = mapping(signals, "memory_limiting_cgroup")
     dump = posixpath.join(directory, dbfilename) if directory and dbfilename else None
+    enter = _enter_command(case, signals)
+    uid = integer(case.process, "uid", "effective")
     crash_module = text(mapping(attempt, "crash"), "module")
     values = {
         **{name: value for name, value in signals.items() if not isinstance(value, (dict, list))},
@@ -212,7 +227,9 @@ def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str,
         "pids_cgroup_path": mapping(signals, "pids_limiting_cgroup").get("path"),
         "signal": attempt.get("signal"),
         "unit": text(case.instance, "systemd", "unit"),
-        "user": text(case.process, "user") or integer(case.process, "uid", "effective"),
+        # The names of the host's users are not those of a container's.
+        "user": uid if enter else text(case.process, "user") or uid,
+        "enter": enter,
     }
     return {name: value for name, value in values.items() if value is not None and value != ""}
 

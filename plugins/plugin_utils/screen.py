@@ -196,7 +196,7 @@ def _full(diagnosis: Document, caps: Caps) -> list[str]:
     lines.extend(_labelled("Place", _place(diagnosis)))
     lines.extend(_other_causes(diagnosis, caps))
     for group in (
-        _labelled("How found", _path(diagnosis)) + _evidence(cause, caps),
+        _labelled("How found", _path(diagnosis)) + _evidence(_found_evidence(diagnosis), caps),
         _fixes(diagnosis, caps),
         _risks(diagnosis, caps) + _unknowns(diagnosis, caps),
     ):
@@ -226,16 +226,19 @@ def _sentence(text: str) -> str:
 def _title(diagnosis: Document) -> str:
     cause = diagnosis.get("cause") or {}
     state = str(diagnosis.get("state"))
+    if state == "healthy" and (diagnosis.get("exposure") or {}).get("since_start"):
+        return "Nothing has failed since the start"
     return plain(cause.get("title") or diagnosis.get("title") or _STATES.get(state, state))
 
 
 def _headline(diagnosis: Document) -> str:
     title = _title(diagnosis)
     if diagnosis.get("state") != "failing":
+        rest = "" if diagnosis.get("state") == "healthy" else f" {_sentence(title)}"
         if diagnosis.get("writes_blocked"):
-            return f"WRITES ARE REFUSED, though the last save did not fail. {_sentence(title)}"
+            return f"WRITES ARE REFUSED, though the last save did not fail.{rest}"
         if (diagnosis.get("forecast") or {}).get("answer") == "will_fail":
-            return f"THE NEXT SAVE WILL FAIL, though the last one did not. {_sentence(title)}"
+            return f"THE NEXT SAVE WILL FAIL, though the last one did not.{rest}"
         return _sentence(title)
     cause = diagnosis.get("cause") or {}
     name = f"  [{plain(cause['id'])}]" if cause.get("id") else ""
@@ -335,8 +338,20 @@ def _path(diagnosis: Document) -> str:
     return " > ".join(steps)
 
 
-def _evidence(cause: Document, caps: Caps) -> list[str]:
-    entries = list(cause.get("evidence") or [])
+def _found_evidence(diagnosis: Document) -> list[Document]:
+    """The evidence of the cause; without one, what the tree asked for and found otherwise than it should be."""
+    if diagnosis.get("cause"):
+        return list(diagnosis["cause"].get("evidence") or [])
+    found: list[Document] = []
+    for step in diagnosis.get("path") or []:
+        for entry in step.get("evidence") or []:
+            unexpected = entry.get("value") is not None and entry.get("value") != entry.get("expected")
+            if unexpected and entry not in found and step.get("node") != "kind_supported":
+                found.append(entry)
+    return found
+
+
+def _evidence(entries: list[Document], caps: Caps) -> list[str]:
     lines: list[str] = []
     for entry in entries[: caps.evidence]:
         lines.extend(_labelled("" if lines else "Evidence", shorten_middle(_evidence_text(entry), _THREE_LINES)))

@@ -59,6 +59,8 @@ PLACEHOLDERS: dict[str, str] = {
     "usable_bytes": "bytes",
     "user": "text",
 }
+# Those of them that are paths of the server's own view.
+_PATHS = frozenset(("blocked_by", "directory", "dump_path", "mount_point"))
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -113,7 +115,11 @@ def fill(template: str, values: t.Mapping[str, t.Any]) -> str:
 
 
 def fill_command(template: str, values: t.Mapping[str, t.Any]) -> str:
-    """A command with its values quoted for the shell; one that nobody could read stays a name in capitals."""
+    """A command with its values quoted for the shell; one that nobody could read stays a name in capitals.
+
+    A command for a path of the server is led by ``values["enter"]``, where the same path is another one on the host.
+    What the client tells the server needs no such lead.
+    """
 
     def replace(match: t.Match[str]) -> str:
         name = match.group(1)
@@ -126,4 +132,7 @@ def fill_command(template: str, values: t.Mapping[str, t.Any]) -> str:
         # A control character in a path must reach neither the terminal nor the shell.
         return shlex.quote(clean(value, _ARGUMENT_LIMIT_CHARACTERS))
 
-    return _PLACEHOLDER.sub(replace, template)
+    command = _PLACEHOLDER.sub(replace, template)
+    names = set(_PLACEHOLDER.findall(template))
+    enter = values.get("enter") if names & _PATHS and "cli" not in names else None
+    return f"{enter} {command}" if enter else command

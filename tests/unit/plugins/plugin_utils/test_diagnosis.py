@@ -795,6 +795,30 @@ def test_no_host_at_all() -> None:
 # What the document says besides
 
 
+def commands_of(document: Document, fix_id: str) -> list[str]:
+    return [command for fix in judge(document)["fixes"] if fix["id"] == fix_id for command in fix["commands"]]
+
+
+def test_commands_for_files_go_where_the_server_is() -> None:
+    denied = with_(opened("EACCES"), {"data_directory/access/writable": False})
+    assert commands_of(denied, "data_dir")[0] == f"chown redis:110 {make.DIRECTORY}"
+    contained = {
+        "process/namespaces/mount/is_host": False,
+        "data_directory/process_view": filesystem(device="0:77"),
+        "data_directory/lookup_view": filesystem(device="0:77"),
+    }
+    inside = with_(denied, contained)
+    assert (
+        commands_of(inside, "data_dir")[0] == f"nsenter --target 1000 --mount --root -- chown 110:110 {make.DIRECTORY}"
+    )
+    assert commands_of(inside, "verify") == commands_of(denied, "verify")
+    # The sandbox of a unit shows the very directory of the host.
+    same = with_(inside, {"data_directory/process_view": filesystem(), "data_directory/lookup_view": filesystem()})
+    assert commands_of(same, "data_dir") == commands_of(denied, "data_dir")
+    jailed = with_(denied, {"data_directory/root": "/jail", "data_directory/host_view": None})
+    assert commands_of(jailed, "data_dir")[1].startswith("nsenter --target 1000 --mount --root -- chmod ")
+
+
 AOF_FAILED = {"redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}
 
 

@@ -166,9 +166,19 @@ def test_the_time_of_the_start_is_not_called_a_save():
     text = screen.render(changed(**{**QUIET, "exposure": exposure}), "web-07")
     assert "Started 1 min 30 s ago, no save since." in text
     assert "Last save" not in text
+    assert "Saves work" not in text
     failing = screen.render(changed(exposure=exposure), "web-07")
     assert "start 1 min 30 s ago, and no save since" in failing
     assert "last good save" not in failing
+
+
+def test_a_state_shows_what_was_found():
+    refused = {"source": "connection", "name": "error", "value": "BUSY running a script", "expected": None}
+    fine = {"source": "connection", "name": "state", "value": "ok", "expected": "ok"}
+    path = [{"node": "start", "answer": "no", "evidence": [fine, refused]}]
+    text = screen.render(changed(state="unreachable", status="unknown", cause=None, path=path), "web-07")
+    assert "Evidence     connection: error = BUSY running a script" in text
+    assert "state = ok" not in text
 
 
 def test_foreign_text_does_nothing_to_the_terminal():
