@@ -56,13 +56,8 @@ STRONG_NAMES = (
     r"(passwd|shadow|sudoers)",
     r"\.(bashrc|profile|bash_profile|forward|rhosts)",
 )
-WEAK_NAMES = (
-    r"root",
-    r"backup\.db",
-    r"(redis|apache|www|www-data|nginx|httpd|web|admin|ubuntu|nobody|cron)",
-    r".*\.(sh|py|pl|lua|txt|html?|conf)",
-    r"shell.*",
-)
+# Names of users and of scripts do harm in a crontab directory or a web root alone: those are told by the place.
+WEAK_NAMES = (r"root", r"redis", r"backup\.db")
 
 
 @dataclass(frozen=True)
