@@ -149,6 +149,9 @@ class Cgroups:
 
     def make(self) -> None:
         for path in self.paths:
+            for stale in path.parent.glob(f"{PREFIX}-[0-9]*-*"):
+                if not pid_is_alive(int(stale.name.split("-")[1])):
+                    remove_groups(stale)
             path.mkdir()
 
     def enter(self) -> None:
@@ -219,6 +222,8 @@ class Machine:
         extra.mkdir(parents=True, mode=0o755)
         state.mkdir()
         self._add_keys(extra, home / "tree")
+        (extra / "etc").mkdir(mode=0o755)
+        (extra / "etc" / "hostname").write_text(self.name + "\n")
         self._cgroups.make()
         network = f"{self.address}/{self._network.range.prefixlen}"
         argv = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", ASSEMBLE, "assemble"]
