@@ -16,7 +16,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._evidence imp
     collect_evidence,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import Target
-from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import observe_save
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
@@ -26,6 +25,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 def observer(addresses: list[str] | None, observed: list[str]) -> Observer:
     """What makes the servers at ``addresses`` save (None: all of them), and notes in ``observed`` which of them did."""
+    # Imported where it is needed: a target compiles what a module imports each time, and most runs don't save.
+    from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import observe_save
 
     def observe(target: Target, redis: dict[str, t.Any], system: System, gaps: Gaps) -> dict[str, t.Any] | None:
         if target.options is None or (addresses is not None and target.address not in addresses):
