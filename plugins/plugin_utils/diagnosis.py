@@ -185,10 +185,22 @@ def _enter_command(case: Case, signals: t.Mapping[str, t.Any]) -> str | None:
     """
     pid = integer(case.process, "pid")
     root = text(case.directory, "root")
+    if signals["directory_hidden"]:
+        return None  # no path leads there; see _reach
     apart = signals["own_mount_namespace"] is True or root not in (None, "/")
     if pid is None or not apart or signals["same_place_on_host"] is True:
         return None
     return shlex.join(["nsenter", "--target", str(pid), "--mount", "--root", "--"])
+
+
+def _reach(case: Case, signals: t.Mapping[str, t.Any], dbfilename: str | None) -> dict[str, str] | None:
+    """The paths by which commands reach a directory that a mount has covered: only the server stands in it."""
+    pid = integer(case.process, "pid")
+    if pid is None or not signals["directory_hidden"]:
+        return None
+    directory = f"/proc/{pid}/cwd/."  # the dot: not the link itself
+    dump = {"dump_path": f"/proc/{pid}/cwd/{dbfilename}"} if dbfilename else {}
+    return {"directory": directory, "mount_point": directory, "blocked_by": directory, **dump}
 
 
 def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -230,6 +242,7 @@ def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str,
         # The names of the host's users are not those of a container's.
         "user": uid if enter else text(case.process, "user") or uid,
         "enter": enter,
+        "reach": _reach(case, signals, dbfilename),
     }
     return {name: value for name, value in values.items() if value is not None and value != ""}
 

@@ -117,9 +117,13 @@ def fill(template: str, values: t.Mapping[str, t.Any]) -> str:
 def fill_command(template: str, values: t.Mapping[str, t.Any]) -> str:
     """A command with its values quoted for the shell; one that nobody could read stays a name in capitals.
 
-    A command for a path of the server is led by ``values["enter"]``, where the same path is another one on the host.
-    What the client tells the server needs no such lead.
+    A command for a path of the server is led by ``values["enter"]``, where the same path is another one on the host, or
+    reaches the file by another path, ``values["reach"]``. What the client tells the server stays as the server has it.
     """
+    names = set(_PLACEHOLDER.findall(template))
+    enter = None
+    if names & _PATHS and "cli" not in names:
+        values, enter = {**values, **(values.get("reach") or {})}, values.get("enter")
 
     def replace(match: t.Match[str]) -> str:
         name = match.group(1)
@@ -133,6 +137,4 @@ def fill_command(template: str, values: t.Mapping[str, t.Any]) -> str:
         return shlex.quote(clean(value, _ARGUMENT_LIMIT_CHARACTERS))
 
     command = _PLACEHOLDER.sub(replace, template)
-    names = set(_PLACEHOLDER.findall(template))
-    enter = values.get("enter") if names & _PATHS and "cli" not in names else None
     return f"{enter} {command}" if enter else command

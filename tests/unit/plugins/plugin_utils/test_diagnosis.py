@@ -819,6 +819,13 @@ def test_commands_for_files_go_where_the_server_is() -> None:
     assert commands_of(jailed, "data_dir")[1].startswith("nsenter --target 1000 --mount --root -- chmod ")
 
 
+def test_commands_reach_a_directory_that_a_mount_covers() -> None:
+    denied = with_(opened("EACCES"), {"data_directory/access/writable": False, "data_directory/same_directory": False})
+    assert commands_of(denied, "data_dir") == ["chown redis:110 /proc/1000/cwd/.", "chmod u+rwx /proc/1000/cwd/."]
+    moves = [command for command in commands_of(denied, "manual") if "CONFIG SET dir" in command]
+    assert moves == [f"redis-cli -h 127.0.0.1 -p 6379 CONFIG SET dir {make.DIRECTORY}"]
+
+
 AOF_FAILED = {"redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}
 
 

@@ -112,6 +112,7 @@ RAISED: list[tuple[str, str, Document]] = [
         after({**REPLICA, "redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}),
     ),
     ("failed_before_restart", "high", RESTARTED),
+    ("covered_directory", "high", after({"data_directory/same_directory": False}, failing())),
     ("sentinel_failover_risk", "medium", failing()),
     ("sentinel_failover_risk", "high", after({"redis/info/connected_slaves": 2}, failing())),
     ("oom_kills_parent", "medium", after({"redis/config/oom-score-adj": "no", "process/resident_bytes": 5 * GIB})),

@@ -70,7 +70,7 @@ SHIPPED = load_rules()
 def test_the_ids_of_the_design_are_all_there_and_no_others() -> None:
     assert sorted(o.id for o in SHIPPED.outcomes.values() if o.kind == "cause") == sorted(CAUSES)
     assert sorted(o.id for o in SHIPPED.outcomes.values() if o.kind == "state") == sorted(STATES)
-    assert sorted(SHIPPED.risks) == sorted([*RISKS, "hijack_suspected", "failed_before_restart"])
+    assert sorted(SHIPPED.risks) == sorted([*RISKS, "hijack_suspected", "covered_directory", "failed_before_restart"])
     assert sorted(SHIPPED.fixes) == sorted(FIXES)
 
 
