@@ -187,7 +187,7 @@ def is_cgroup_version_1() -> bool:
 
 
 def die_with_parent() -> None:
-    """A run that is killed must not leave machines behind: this death is systemd-nspawn's, and that its machine's."""
+    """A run that is killed must not leave machines behind: the first process has the same bond to systemd-nspawn."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

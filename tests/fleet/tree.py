@@ -35,7 +35,8 @@ PACKAGES = (
 BUILD_SECONDS = 1800
 
 # The first process. It gives systemd what a container of systemd-nspawn has no right to by default: control groups
-# of version 1 that can be written, as on a host, and an address that no service has to wait for.
+# of version 1 that can be written, as on a host, an address that no service has to wait for, and an end with that of
+# the process that booted it, which systemd-nspawn does not see to.
 INIT = """#!/bin/sh
 for controller in pids memory; do
     if [ -e "/sys/fs/cgroup/$controller/tasks" ]; then
@@ -44,7 +45,7 @@ for controller in pids memory; do
 done
 ip address add "$FLEET_ADDRESS" dev host0
 ip link set host0 up
-exec /usr/lib/systemd/systemd "$@"
+exec setpriv --pdeathsig KILL /usr/lib/systemd/systemd "$@"
 """
 
 # As root in the new tree: the users of the tests, two servers that don't want the same port, and nothing that starts
