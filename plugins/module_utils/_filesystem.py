@@ -345,7 +345,7 @@ class _Reader:
             "host_view": None,
             "lookup_view": None,
             "same_directory": None,
-            "owner": {"uid": None, "gid": None, "mode": None, "user": None, "group": None},
+            "owner": {"uid": None, "gid": None, "mode": None, "user": None, "group": None, "changed_unix": None},
             "access_acl": None,
             "permission_chain": [],
             "access": {"writable": None, "searchable": None, "blocked_by": None, "reason": None},
@@ -546,6 +546,7 @@ class _Reader:
             "mode": format_mode(status.st_mode),
             "user": self._name("passwd", status.st_uid),
             "group": self._name("group", status.st_gid),
+            "changed_unix": status.st_ctime,
         }
 
     def _name(self, database: str, identifier: int) -> str | None:

@@ -2160,6 +2160,11 @@ evidence:
                   returned: always
                   type: str
                   sample: redis
+                changed_unix:
+                  description: When its owner, its mode, its access control list, its label or an entry in it was last changed.
+                  returned: always
+                  type: float
+                  sample: 1795381262.286
             access_acl:
               description: Whether it has an access control list.
               returned: always

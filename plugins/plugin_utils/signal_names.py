@@ -128,6 +128,7 @@ SIGNALS: dict[str, str] = {
     "sandbox_declared": "true or false: the unit's settings make the directory read-only",
     "same_place_on_host": "true or false: the path is the same directory on the host",
     "directory_blocked": "true or false: owner, mode or ACL keep the server out",
+    "denial_unexplained": "true or false: they let it in, and did so when it was refused: nothing was changed since",
     "directory_blocked_by": "the directory that does",
     "directory_blocked_elsewhere": "true or false: it is one above the data directory",
     "directory_forbidden": "true or false: the data directory is one of the system's own",

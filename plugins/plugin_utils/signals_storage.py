@@ -43,6 +43,8 @@ SMALLEST_DATASET_BYTES = 1024 * 1024
 ESTIMATE_MARGIN = 1.1
 # A save that failed this short ago for want of space is itself a measurement of the space.
 FRESH_FAILURE_SECONDS = 120
+# The clock of the file system and that of the log lines are read apart.
+CLOCK_SLACK_SECONDS = 1.0
 # A disk with less than a block left is full whatever the dump's size.
 BLOCK_BYTES = 4096
 NO_SPACE = "ENOSPC"
@@ -274,11 +276,27 @@ def is_forbidden(path: str) -> bool:
     return any(re.fullmatch(pattern, posixpath.normpath(path)) for pattern in FORBIDDEN_PLACES)
 
 
+def _unchanged_since_denial(case: Case) -> bool:
+    """Was the server refused here, and has nobody touched the directory since?
+
+    What owner, mode and ACL allow now they allowed then, so that something else refused it and most likely still does:
+    a security module, the server of a network file system, a file of that very name.
+    """
+    attempt: Mapping = case.attempt or {}
+    changed, ended = number(case.directory, "owner", "changed_unix"), number(attempt, "ended_unix")
+    if attempt.get("errno") != "EACCES" or attempt.get("stage") not in ("open", "rename"):
+        return False
+    return changed is not None and ended is not None and changed < ended - CLOCK_SLACK_SECONDS
+
+
 def _access(case: Case) -> dict[str, t.Any]:
     access, owner = mapping(case.directory, "access"), mapping(case.directory, "owner")
     attributes, dump = mapping(case.directory, "attributes"), mapping(case.directory, "dump")
     # The running server stands in its directory: a parent that is closed to it stops a restart, not a save.
     blocked = negate(flag(access, "writable"))
+    unexplained = None if case.attempt is None else blocked is False and _unchanged_since_denial(case)
+    if unexplained:
+        blocked = None
     capabilities = dig(case.process, "capabilities_effective")
     uid = integer(case.process, "uid", "effective")
     foreign: bool | None = None
@@ -309,6 +327,7 @@ def _access(case: Case) -> dict[str, t.Any]:
         else path != blocked_by,
         "directory_forbidden": None if path is None else is_forbidden(path),
         "directory_blocked": blocked,
+        "denial_unexplained": unexplained,
         "directory_blocked_by": text(access, "blocked_by"),
         "directory_attribute_blocks": directory_fixed,
         "dump_is_directory": False if dump_exists is False else None if kind is None else kind == "directory",

@@ -104,6 +104,7 @@ def test_an_ordinary_directory(start, directory):
         assert found[view]["mount_point"] and found[view]["type"]
     assert found["owner"]["uid"] == os.geteuid()
     assert found["owner"]["mode"] == "0755"
+    assert found["owner"]["changed_unix"] == pytest.approx(time.time(), abs=60)
     assert found["access"]["writable"] is True
     assert [entry["path"] for entry in found["permission_chain"]][0] == "/"
     assert [entry["path"] for entry in found["permission_chain"]][-1] == str(directory)

@@ -826,6 +826,26 @@ def test_commands_reach_a_directory_that_a_mount_covers() -> None:
     assert moves == [f"redis-cli -h 127.0.0.1 -p 6379 CONFIG SET dir {make.DIRECTORY}"]
 
 
+def test_a_denial_that_owner_and_mode_do_not_explain() -> None:
+    """An NFS server, a module without a record, a file of that name: nothing here has changed since."""
+    changed = "data_directory/owner/changed_unix"
+    untouched = judge(of_instance(opened("EACCES"), changed, NOW - 4000))
+    assert untouched["cause"]["id"] == "dir_permission_denied"
+    assert (untouched["cause"]["confidence"], untouched["cause"]["still_present"]) == ("probable", None)
+    assert untouched["forecast"]["answer"] == "unknown"
+    assert {fix["id"]: fix["decision"] for fix in untouched["fixes"]}["data_dir"] == "manual"
+    # Somebody has put it right.
+    touched = judge(of_instance(opened("EACCES"), changed, NOW - 5))
+    assert (touched["cause"]["confidence"], touched["cause"]["still_present"]) == ("confirmed", False)
+    assert touched["forecast"]["answer"] == "will_succeed"
+    # Owner and mode forbid it, since long ago.
+    forbidden = {changed: NOW - 4000, "data_directory/access/writable": False}
+    still = judge(with_(opened("EACCES"), forbidden))
+    assert (still["cause"]["confidence"], still["cause"]["still_present"]) == ("confirmed", True)
+    # What failed in another way says nothing of rights.
+    assert judge(of_instance(written("EIO"), changed, NOW - 4000))["forecast"]["answer"] != "will_fail"
+
+
 AOF_FAILED = {"redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}
 
 
