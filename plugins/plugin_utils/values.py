@@ -17,6 +17,7 @@ UNLIMITED = "unlimited"
 
 Mapping = t.Mapping[str, t.Any]
 
+LARGEST_NUMBER = 2.0**64
 # A dictionary is found at the first look, the rest through the abstract class. typing's own takes ten times as long.
 MAPPING_TYPES = (dict, abc.Mapping)
 
@@ -48,7 +49,8 @@ def number(data: t.Any, *keys: str) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        return value
+        # Neither infinity nor what is no number; nothing that is counted or measured here is as large.
+        return value if abs(value) < LARGEST_NUMBER else None
     if isinstance(value, str):
         try:
             return int(value)

@@ -433,3 +433,9 @@ def test_the_forecast_comes_before_the_failure(changes: Document, answer: str, c
     assert bool(diagnosis["forecast"]["missing"]) == (answer == "unknown")
     if cause is not None:
         assert set(RULES.outcomes[cause].fixes) <= {fix["id"] for fix in diagnosis["fixes"]}
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), float("nan")])
+def test_a_number_beyond_all_measure_is_unknown(value: float) -> None:
+    document = after({"redis/info/latest_fork_usec": value, "host/overcommit/admin_reserve_kilobytes": value})
+    assert signals_of(document)["fork_usec_per_gigabyte"] is None
