@@ -24,6 +24,7 @@ FORECAST_SIGNALS = (
     "inodes_usable",
     "resident_bytes",
     "copy_on_write_expected_bytes",
+    "copy_on_write_by_rate_bytes",
     "dump_in_memory_bytes",
     "host_memory_headroom_bytes",
     "cgroup_memory_headroom_bytes",

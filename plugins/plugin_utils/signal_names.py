@@ -82,6 +82,7 @@ SIGNALS: dict[str, str] = {
     "memory_headroom_bytes": "the smaller of the two",
     "copy_on_write_seen_bytes": "the most that a save was seen to copy",
     "copy_on_write_expected_bytes": "twice that, at most the resident memory",
+    "copy_on_write_by_rate_bytes": "what it would copy at the rate of changes since the last save, a page for each",
     "copy_on_write_worst_bytes": "the resident memory",
     "cgroup_memory_short": "true or false: the copies of the next save don't fit into the control group",
     "host_memory_short": "true or false: they don't fit into the host",

@@ -35,6 +35,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.values import
 
 # A group whose usage is this near its limit is at it: the charge that failed has been given back since.
 AT_LIMIT_SHARE = 0.98
+PAGE_BYTES = 4096
 # File systems whose files are memory.
 MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 # A child that was seen to need so much may need more next time: the last success underestimates the failing run.
@@ -172,6 +173,19 @@ def _copy_on_write_seen(case: Case) -> int | None:
     return int(max(sizes)) if sizes else None
 
 
+def _copies_by_rate(case: Case) -> int | None:
+    """What a save would copy at the rate of changes since the last one, were each of them on a page of its own.
+
+    The last save may have run in a quiet hour: what it copied says little of the next one then.
+    """
+    changes, last = number(case.info, "rdb_changes_since_last_save"), number(case.info, "rdb_last_save_time")
+    duration, page = number(case.info, "rdb_last_bgsave_time_sec"), number(case.host, "page_size_bytes")
+    if changes is None or last is None or duration is None:
+        return None
+    rate = changes / max(case.now - last, 1)
+    return int(rate * max(duration, 1) * (page or PAGE_BYTES))
+
+
 def _dump_in_memory(case: Case) -> float | None:
     """What the next dump takes of the memory: on a tmpfs it lies there beside the old one until that is replaced."""
     kind = text(case.directory, "process_view", "type")
@@ -190,7 +204,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
     known = [value for value in (host_headroom, group_headroom) if value is not None]
     headroom = min(known) if known else None
     seen = _copy_on_write_seen(case)
-    dump = _dump_in_memory(case)
+    dump, by_rate = _dump_in_memory(case), _copies_by_rate(case)
     expected = None if seen is None else seen * COPY_ON_WRITE_SAFETY_FACTOR
     if expected is not None and resident is not None:
         expected = min(expected, int(resident))
@@ -215,7 +229,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
         if expected is None:
             return None
         if expected <= room:
-            return False
+            return False if by_rate is None or by_rate <= room else None
         return True if seen is not None and seen > room else None
 
     kinds = {mapping(attempt, "killer").get("kind") for attempt in killed}
@@ -236,6 +250,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
         "memory_headroom_bytes": finite(headroom),
         "copy_on_write_seen_bytes": seen,
         "copy_on_write_expected_bytes": expected,
+        "copy_on_write_by_rate_bytes": by_rate,
         "copy_on_write_worst_bytes": finite(resident),
         "dump_in_memory_bytes": finite(dump),
         "cgroup_memory_short": group_short,

@@ -210,6 +210,22 @@ def test_page_cache_is_room() -> None:
     assert signals_of(of_instance(evidence(), "cgroups", None))["cgroup_at_memory_limit"] is None
 
 
+def test_a_busy_hour_copies_more_than_the_quiet_one_before() -> None:
+    tight = {
+        "cgroups/memory": [group(GIB, GIB - 100 * MIB)],
+        "redis/info/rdb_last_cow_size": MIB,
+        "redis/info/rdb_last_bgsave_time_sec": 10,
+    }
+    assert signals_of(after(tight))["cgroup_memory_short"] is False
+    # 60,000 changes in a minute, a page each, for ten seconds: 39 MiB fit, and 390 MiB do not.
+    assert (
+        signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 60_000}))["cgroup_memory_short"] is False
+    )
+    busy = signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 600_000}))
+    assert busy["copy_on_write_by_rate_bytes"] == 10_000 * 10 * 4096
+    assert busy["cgroup_memory_short"] is None
+
+
 def test_what_lies_on_a_tmpfs_is_no_room() -> None:
     full = group(GIB, GIB, file_bytes=600 * MIB, shared_memory_bytes=500 * MIB)
     assert signals_of(of_instance(evidence(), "cgroups/memory", [full]))["cgroup_memory_headroom_bytes"] == 100 * MIB
