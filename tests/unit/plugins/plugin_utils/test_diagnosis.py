@@ -846,6 +846,18 @@ def test_a_denial_that_owner_and_mode_do_not_explain() -> None:
     assert judge(of_instance(written("EIO"), changed, NOW - 4000))["forecast"]["answer"] != "will_fail"
 
 
+def test_a_save_is_not_asked_for_where_memory_may_still_be_short() -> None:
+    def verifying(**changes: t.Any) -> str:
+        killed = with_(failing(signalled_child(9)), {"host/kernel_log/events": [oom_kill(make.CHILD_PID, "cgroup")]})
+        document = judge(with_(killed, {f"cgroups/memory/0/{name}": value for name, value in changes.items()}))
+        assert document["cause"]["id"] == "child_oom_killed_cgroup"
+        return next(fix["decision"] for fix in document["fixes"] if fix["id"] == "verify")
+
+    assert verifying() == "apply"
+    assert verifying(limit_bytes=int(1.2 * GIB)) == "opt_in"  # expected to fail
+    assert verifying(limit_bytes=2 * GIB, usage_bytes=None) == "opt_in"
+
+
 AOF_FAILED = {"redis/info/aof_enabled": 1, "redis/info/aof_last_write_status": "err"}
 
 
