@@ -142,7 +142,7 @@ class Cgroups:
     def __init__(self, name: str) -> None:
         self.paths: list[Path] = []
         for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, names, own = line.split(":", 2)
+            _number, names, own = line.split(":", 2)
             for base in hierarchy_mounts(names):
                 if (base / own.lstrip("/") / "cgroup.procs").exists():
                     self.paths.append(base / own.lstrip("/") / name)
