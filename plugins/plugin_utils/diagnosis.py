@@ -127,7 +127,7 @@ def _attempts(instance: Mapping, host: Mapping, now: float) -> list[Attempt]:
 def build_case(instance: Mapping, peers: list[Mapping], host: Mapping, now: float) -> Case:
     """The evidence of one server with its attempts; the deciding one only where the status says that a save failed."""
     attempts = _attempts(instance, host, now)
-    failed: list[Attempt] = [attempt for attempt in streak(attempts) if attempt.get("target") != "replicas"]
+    failed: list[Attempt] = streak(attempts)
     if text(instance, "redis", "config", "loglevel") in SUCCESS_NOT_LOGGED:
         failed = _since_last_save(failed, number(instance, "redis", "info", "rdb_last_save_time"))
     # A restart sets the status to ok. What failed before it is history of another process.
