@@ -68,7 +68,7 @@ def without_cycle_collection() -> t.Iterator[None]:
     """Keep Python from searching all of Ansible's objects for cycles, over and over, while trees of source are built.
 
     ansible-core parses each file of a module to find its imports. In a worker, whose heap is Ansible's, the searches
-    for cycles that this sets off cost as much as the parsing; the worker ends with its task.
+    for cycles that this sets off can cost as much as the parsing; the worker ends with its task.
     """
     was_enabled = gc.isenabled()
     gc.disable()
