@@ -106,13 +106,16 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_until_listening(self) -> bool:
-        """Whether the server came up."""
+    def wait_until_answering(self) -> bool:
+        """Whether the server came up. It listens before it reads its dump, and answers after that."""
         give_up_at = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up_at and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(START_SECONDS)
                 probe.connect(str(self.socket_path))
-                return True
+                probe.sendall(_request(["PING"]))
+                if probe.recv(1):
+                    return True
             time.sleep(0.02)
         return False
 
@@ -151,13 +154,13 @@ class Lab:
     def start(
         self, name: str, *arguments: str, port: int | None = None, directory: Path | None = None
     ) -> Server | None:
-        """A server that listens, or None where it ended at once (an option that this build does not know)."""
+        """A server that answers, or None where it ended at once (an option that this build does not know)."""
         if directory is None:
             directory = self._scratch / f"{name}-{len(self._servers)}"
             directory.mkdir()
         server = Server(self.binaries[name], directory, arguments, free_port() if port is None else port)
         self._servers.append(server)
-        return server if server.wait_until_listening() else None
+        return server if server.wait_until_answering() else None
 
     def stop(self) -> None:
         for server in self._servers:
