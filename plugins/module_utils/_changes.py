@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import typing as t
 
-Change = t.Dict[str, t.Any]
+Change = dict[str, t.Any]
 """``{what, before, after, reversible}``."""
 
-ACTION_SAVE = "save"
+SAVE = "save"
+"""A BGSAVE: the status before (``err`` or ``ok``), ``ok`` after; never reversible."""
 
 
 def change(what: str, before: t.Any, after: t.Any, reversible: bool = True) -> Change:
