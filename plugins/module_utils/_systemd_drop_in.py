@@ -1,0 +1,175 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""One drop-in file of our own beside a systemd unit: written, replaced or removed, and systemd told of it.
+
+Files that somebody else wrote are never touched: ours are known by their name and their first line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import tempfile
+import typing as t
+
+from ansible_collections.redisops.persistence.plugins.module_utils._changes import (
+    Change,
+    change,
+    directory,
+    file_content,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
+
+MARK = "# Written by redisops.persistence"
+"""How the first line of each of our drop-ins begins."""
+
+PATH = re.compile(
+    r"/etc/systemd/system/[A-Za-z0-9:_.\\@-]+\.(?:service|slice|scope)\.d/50-redisops-[a-z0-9-]+\.conf", re.ASCII
+)
+FILE_MODE = 0o644
+DIRECTORY_MODE = 0o755
+READ_LIMIT_BYTES = 64 * 1024
+RELOAD_SECONDS = 60.0
+
+
+class DropInError(Exception):
+    """The file can't be as wanted; ``str`` says why and what to do."""
+
+
+class DropIn(t.NamedTuple):
+    """The file as wanted. ``content`` None: there is to be none."""
+
+    path: str
+    content: str | None
+
+
+def check_wanted(wanted: DropIn) -> None:
+    """Raise DropInError where the path is not one of ours, or the text lacks our mark."""
+    if not PATH.fullmatch(wanted.path):
+        raise DropInError(
+            f"{clean_text(wanted.path)} is not the path of a drop-in of this collection: "
+            "/etc/systemd/system/UNIT.d/50-redisops-NAME.conf."
+        )
+    if wanted.content is not None and not wanted.content.startswith(MARK):
+        raise DropInError(f"The text of a drop-in must begin with the line {MARK!r}, or nobody will know whose it is.")
+
+
+def read_present(system: System, path: str) -> str | None:
+    """The text that is there now; None where there is no file.
+
+    :raises DropInError: where it is not a plain file, can't be read, or is not ours.
+    """
+    try:
+        status = os.lstat(system.path(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DropInError(f"{path} can't be looked at: {error.strerror}. Run as root (become).") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise DropInError(f"{path} is not a plain file; it is left alone. Look at it, and remove it.")
+    try:
+        text = system.read_text(path, READ_LIMIT_BYTES)
+    except OSError as error:
+        raise DropInError(f"{path} can't be read: {error.strerror}. Run as root (become).") from None
+    if not text.startswith(MARK):
+        raise DropInError(f"{path} was not written by this collection; it is left alone.")
+    return text
+
+
+def is_directory_there(system: System, path: str) -> bool:
+    """Whether the directory is there, and a real one.
+
+    :raises DropInError: where something else has its name, a link for instance.
+    """
+    try:
+        status = os.lstat(system.path(path))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DropInError(f"{path} can't be looked at: {error.strerror}. Run as root (become).") from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise DropInError(f"{path} is not a directory; it is left alone.")
+    return True
+
+
+def plan_changes(system: System, wanted: DropIn) -> list[Change]:
+    """What would have to change. Raises DropInError."""
+    check_wanted(wanted)
+    parent = os.path.dirname(wanted.path)
+    has_parent = is_directory_there(system, parent)
+    present = read_present(system, wanted.path) if has_parent else None
+    if present == wanted.content:
+        return []
+    changes = [change(file_content(wanted.path), present, wanted.content)]
+    if wanted.content is not None and not has_parent:
+        changes.insert(0, change(directory(parent), None, "present"))
+    if wanted.content is None and system.list_directory(parent) == [os.path.basename(wanted.path)]:
+        changes.append(change(directory(parent), "present", None))
+    return changes
+
+
+def make_changes(system: System, wanted: DropIn, changes: t.Sequence[Change]) -> None:
+    """Carry out what :func:`plan_changes` found. Raises DropInError; the file is then as it was."""
+    if not changes:
+        return
+    parent = os.path.dirname(wanted.path)
+    try:
+        if wanted.content is None:
+            os.unlink(system.path(wanted.path))
+            _remove_if_empty(system.path(parent))
+        else:
+            _make_directory(system.path(parent))
+            _write_whole(system.path(parent), system.path(wanted.path), wanted.content)
+    except OSError as error:
+        raise DropInError(f"{wanted.path} can't be changed: {error.strerror}. {_remedy(error)}") from None
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "Make room on the file system of /etc."
+    if error.errno == errno.EROFS:
+        return "The file system of /etc is read-only; find out why before it is made writable."
+    return "Run as root (become)."
+
+
+def _make_directory(path: str) -> None:
+    if not os.path.isdir(path):
+        os.mkdir(path, DIRECTORY_MODE)
+        os.chmod(path, DIRECTORY_MODE)
+
+
+def _remove_if_empty(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _write_whole(parent: str, path: str, content: str) -> None:
+    """Through a temporary file beside it, so that nobody ever reads half of it."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".50-redisops-", suffix=".tmp", dir=parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fchmod(handle.fileno(), FILE_MODE)
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def reload_systemd(system: System) -> str | None:
+    """Tell systemd of the files. None, or why it could not be told."""
+    result = system.run(["systemctl", "daemon-reload"], timeout_seconds=RELOAD_SECONDS)
+    if result.rc == 0:
+        return None
+    said = clean_text(result.stderr.strip() or f"exit code {result.rc}")[:300]
+    return f"systemd was not told of the change (systemctl daemon-reload: {said}); run it by hand."
