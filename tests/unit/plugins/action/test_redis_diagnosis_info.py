@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.redisops.persistence.plugins.action import redis_diagnosis_info as action
+from ansible_collections.redisops.persistence.plugins.plugin_utils import gathering
 
 EVIDENCE = {"schema_version": 1, "host": {}, "instances": [], "gaps": []}
 SECRET = "pass \"word' with blanks"
@@ -52,8 +53,8 @@ class Bench:
         self.probe = "Filesystem / 100%"
         monkeypatch.setattr(action.output, "say", self.said.append)
         monkeypatch.setattr(action.output, "warn", self.warned.append)
-        monkeypatch.setattr(action, "diagnose", lambda evidence, rules: self.next_of(self.diagnoses))
-        monkeypatch.setattr(action, "shipped_rules", lambda: None)
+        monkeypatch.setattr(gathering, "diagnose", lambda evidence, rules: self.next_of(self.diagnoses))
+        monkeypatch.setattr(gathering, "shipped_rules", lambda: None)
 
     @staticmethod
     def next_of(answers):
@@ -63,7 +64,9 @@ class Bench:
         return answer
 
     def run(self, check_mode=False, **arguments):
-        task = SimpleNamespace(args=arguments, check_mode=check_mode, async_val=0, action=action.MODULE, environment=[])
+        task = SimpleNamespace(
+            args=arguments, check_mode=check_mode, async_val=0, action=gathering.MODULE, environment=[]
+        )
         plugin = action.ActionModule(task, Connection(), SimpleNamespace(), None, None, None)
         self.plugin = plugin
 
