@@ -18,46 +18,16 @@ time, against what the configuration file says.
 from __future__ import annotations
 
 import posixpath
-import re
 import typing as t
 from dataclasses import dataclass
 
-DEFAULT_DBFILENAME = "dump.rdb"
+from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import (
+    DEFAULT_DBFILENAME,
+    grade_name,
+    grade_place,
+)
 
-# Nobody keeps a dump here.
-STRONG_PLACES = (
-    r"/etc",
-    r"/etc/cron(\.[a-z]+|tabs?)?(/.*)?",
-    r"/etc/(init|rc\d?)\.d(/.*)?",
-    r"/etc/(profile|sudoers|ssh|systemd|pam|xinetd|ld\.so\.conf|logrotate|default)(\.d)?(/.*)?",
-    r"/(usr/)?lib/systemd(/.*)?",
-    r"/var/spool/(cron|at|anacron)(/.*)?",
-    r"(/.*)?/\.ssh(/.*)?",
-    r"(/.*)?/\.config/(autostart|systemd)(/.*)?",
-    r"/(usr/(local/)?)?s?bin",
-    r"/boot(/.*)?",
-    r"/(proc|sys|dev)",
-)
-# An operator may have started the server here, so these need the proof of a change at run time.
-WEAK_PLACES = (
-    r"/root",
-    r"/var/www(/.*)?",
-    r"/srv/(www|http)(/.*)?",
-    r"/usr/share/(nginx|httpd|apache2)(/.*)?",
-    r"/(usr/local/|opt/)?(nginx|apache2?|httpd|lampp|xampp|tomcat\d*)(/.*)?",
-    r"/wwwroot(/.*)?",
-    r"/www(/.*)?",
-)
-STRONG_NAMES = (
-    r"authorized_keys2?",
-    r"id_(rsa|dsa|ecdsa|ed25519)(\.pub)?",
-    r"crontab",
-    r".*\.(so|ko|dll|php\d?|phtml|jspx?|aspx?|cgi|war|service|bashrc)",
-    r"(passwd|shadow|sudoers)",
-    r"\.(bashrc|profile|bash_profile|forward|rhosts)",
-)
-# Names of users and of scripts do harm in a crontab directory or a web root alone: those are told by the place.
-WEAK_NAMES = (r"root", r"redis", r"backup\.db")
+__all__ = ["DEFAULT_DBFILENAME", "Hijack", "assess", "grade_name", "grade_place"]
 
 
 @dataclass(frozen=True)
@@ -67,31 +37,6 @@ class Hijack:
     hijacked: bool | None
     changed_at_run_time: bool | None
     reasons: tuple[str, ...]
-
-
-def _matches(patterns: t.Iterable[str], value: str) -> bool:
-    return any(re.fullmatch(pattern, value) for pattern in patterns)
-
-
-def grade_place(directory: str | None) -> str | None:
-    """``strong``, ``weak`` or null for a directory."""
-    if not directory or not directory.startswith("/"):
-        return None
-    path = posixpath.normpath(directory)
-    path = "/" + path.lstrip("/")
-    if _matches(STRONG_PLACES, path):
-        return "strong"
-    return "weak" if _matches(WEAK_PLACES, path) else None
-
-
-def grade_name(name: str | None) -> str | None:
-    """``strong``, ``weak`` or null for the name of a dump."""
-    if not name:
-        return None
-    lowered = name.lower()
-    if _matches(STRONG_NAMES, lowered):
-        return "strong"
-    return "weak" if _matches(WEAK_NAMES, lowered) else None
 
 
 def _changed(now: str | None, then: str | None, is_path: bool) -> bool | None:
