@@ -11,7 +11,7 @@ TESTS ?= tests
 .PHONY: help demo test fleet lint perf clean
 
 help:
-	@echo "make demo    break a throwaway server's saves and watch the diagnosis find out why (a minute)"
+	@echo "make demo    break a throwaway server's saves and watch one playbook find out why, and the other put it right (a minute)"
 	@echo "make test    all tests, installing what they need; as root the lab too, with real faults"
 	@echo "make fleet   real systemd hosts over SSH (Debian 13 in containers); root, minutes"
 	@echo "make lint    every check that needs no server: style, types, ansible-lint, ansible-test sanity, packaging"
