@@ -83,6 +83,8 @@ class Bench:
         self.binary = binary
         self.servers: list[Server] = []
         self.journal: int | None = None
+        # Settings of every server of this bench, unless its own say otherwise.
+        self.config: dict[str, str] = {}
         self.exit = contextlib.ExitStack()
         self._number = itertools.count()
         self._servers = itertools.count()
@@ -105,6 +107,8 @@ class Bench:
     def new(self, *, root: bool = False, **options: t.Any) -> Server:
         """A server that is not started yet; it runs as a user of its own unless ``root``."""
         uid = None if root or not is_root() else FIRST_UID + next(_uids) % 4000
+        if self.config:
+            options["config"] = {**self.config, **(options.get("config") or {})}
         server = Server(self.kind, self.binary, self.base / f"server{next(self._servers)}", uid, **options)
         self.servers.append(server)
         return server

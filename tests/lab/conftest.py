@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import tempfile
@@ -43,9 +44,9 @@ def lab_directory() -> t.Iterator[Path]:
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture
-def bench_of(lab_directory: Path, request: pytest.FixtureRequest) -> t.Iterator[t.Callable[[ServerKind], Bench]]:
-    """Makes benches; each is cleaned up when the test ends."""
+@contextlib.contextmanager
+def making_benches(lab_directory: Path) -> t.Iterator[t.Callable[[ServerKind], Bench]]:
+    """Makes benches; each is cleaned up at the end."""
     benches: list[Bench] = []
 
     def make(kind: ServerKind) -> Bench:
@@ -61,9 +62,25 @@ def bench_of(lab_directory: Path, request: pytest.FixtureRequest) -> t.Iterator[
         benches.append(bench)
         return bench
 
-    yield make
-    for bench in benches:
-        bench.close()
+    try:
+        yield make
+    finally:
+        with contextlib.ExitStack() as last:
+            for bench in benches:
+                last.callback(bench.close)
+
+
+@pytest.fixture
+def bench_of(lab_directory: Path) -> t.Iterator[t.Callable[[ServerKind], Bench]]:
+    with making_benches(lab_directory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def lasting_bench_of(lab_directory: Path) -> t.Iterator[t.Callable[[ServerKind], Bench]]:
+    """The same for servers that several tests of a file look at."""
+    with making_benches(lab_directory) as make:
+        yield make
 
 
 def require_kind(kind: ServerKind) -> None:

@@ -11,12 +11,17 @@ import typing as t
 
 
 class Score:
-    """Counts verdicts as the tests judge them; a fault that could not be provoked counts as not run."""
+    """Counts verdicts and cures as the tests judge them; a fault that could not be provoked counts as not run.
+
+    ``counts``: changes announced and made, keys lost, changes of second runs.
+    """
 
     def __init__(self) -> None:
         self.right: collections.Counter[str] = collections.Counter()
         self.run: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.seconds: list[float] = []
 
     def note(self, group: str, name: str, right: bool) -> None:
         self.run[group] += 1
@@ -43,7 +48,24 @@ class Score:
         if self.run["controls"]:
             false_causes = self.run["controls"] - self.right["controls"]
             lines.append(f"false causes / controls x servers: {false_causes} / {self.run['controls']}")
-        return lines + [f"wrong: {name}" for name in self.wrong]
+        return lines + self.remediation_lines() + [f"wrong: {name}" for name in self.wrong]
+
+    def remediation_lines(self) -> list[str]:
+        lines = []
+        if self.run["remedies"]:
+            lines += [
+                f"faults cured / faults with a fix x servers: {self.right['remedies']} / {self.run['remedies']}",
+                f"left alone unasked / faults x servers: {self.right['refusals']} / {self.run['refusals']}",
+                f"changes announced / made: {self.counts['announced']} / {self.counts['made']}",
+                f"keys lost: {self.counts['keys lost']}",
+                f"second-run changes: {self.counts['second-run changes']}",
+            ]
+        if self.run["attempts"]:
+            through = self.run["attempts"] - self.right["attempts"]
+            lines.append(f"rule-breaking attempts tried / got through: {self.run['attempts']} / {through}")
+        if self.seconds:
+            lines.append(f"seconds from ansible-playbook to proof, one broken host: {max(self.seconds):.1f}")
+        return lines
 
 
 SCORE = Score()
