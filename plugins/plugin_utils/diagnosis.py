@@ -203,7 +203,7 @@ def _reach(case: Case, signals: t.Mapping[str, t.Any], dbfilename: str | None) -
     return {"directory": directory, "mount_point": directory, "blocked_by": directory, **dump}
 
 
-def _placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def placeholder_values(case: Case, context: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The values that texts and commands of the rules may name (text.PLACEHOLDERS)."""
     signals = context["signals"]
     directory, dbfilename = running_place(case)
@@ -268,7 +268,7 @@ class _Judge:
         self.case = case
         self.rules = rules
         self.context = build_context(case)
-        self.values = _placeholder_values(case, self.context)
+        self.values = placeholder_values(case, self.context)
         self.path: list[dict[str, t.Any]] = []
         self.failing = text(case.info, "rdb_last_bgsave_status") == "err"
 

@@ -18,7 +18,8 @@ MANUAL = "manual"
 VERIFY = "verify"
 
 
-def _entry(fix: Fix, context: Context, values: t.Mapping[str, t.Any]) -> FixEntry:
+def decide(fix: Fix, context: Context, values: t.Mapping[str, t.Any]) -> FixEntry:
+    """What the rules say of one fix: {id, class, decision, reason, commands}."""
     decision, reason = fix.decision, fill(fix.reason, values)
     for condition in fix.conditions:
         if condition.when.answer(context) == YES:
@@ -55,7 +56,7 @@ def choose_fixes(
         for name in names:
             if name not in seen and name in rules.fixes:
                 seen.add(name)
-                entries.append(_entry(rules.fixes[name], context, values))
+                entries.append(decide(rules.fixes[name], context, values))
         if manual is not None:
             entries.append(_manual(manual, values))
 
