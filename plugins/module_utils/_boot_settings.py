@@ -22,7 +22,6 @@ import fnmatch
 import os
 import posixpath
 import re
-import stat
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
@@ -474,11 +473,16 @@ def _script_started_by(system: System, command: str) -> list[Line]:
     return []
 
 
-def init_script_candidates(system: System, setting: Setting) -> list[Candidate]:
-    """Scripts of /etc/init.d, started by a link in a run level."""
+def started_init_scripts(system: System) -> set[str]:
+    """The names of the scripts that a run level starts."""
     levels = [f"/etc/rc{level}.d" for level in "S2345"] + [f"/etc/rc.d/rc{level}.d" for level in "2345"]
     levels += [f"/etc/runlevels/{level}" for level in system.list_directory("/etc/runlevels")]
-    started = {re.sub(r"^S\d+", "", name) for name in names_linked_below(system, levels) if not name.startswith("K")}
+    return {re.sub(r"^S\d+", "", name) for name in names_linked_below(system, levels) if not name.startswith("K")}
+
+
+def init_script_candidates(system: System, setting: Setting) -> list[Candidate]:
+    """Scripts of /etc/init.d, started by a link in a run level."""
+    started = started_init_scripts(system)
     candidates = []
     for name in system.list_directory("/etc/init.d")[:FILES_LIMIT]:
         note = None if name in started else "no run level starts this script"
@@ -495,17 +499,10 @@ def local_script_candidates(system: System, setting: Setting) -> list[Candidate]
     paths += [f"/etc/local.d/{name}" for name in system.list_directory("/etc/local.d") if name.endswith(".start")]
     candidates = []
     for path in paths:
-        note = None if _is_executable(system, path) else "the file is not executable: it is not run"
+        note = None if system.is_executable(path) else "the file is not executable: it is not run"
         for candidate in script_candidates(read_lines(system, path), setting):
             candidates.append(candidate._replace(applies=note is None, note=note))
     return candidates
-
-
-def _is_executable(system: System, path: str) -> bool:
-    try:
-        return bool(os.stat(system.path(path)).st_mode & stat.S_IXUSR)
-    except OSError:
-        return False
 
 
 # --- TuneD ---------------------------------------------------------------------------------------------------------

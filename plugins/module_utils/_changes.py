@@ -76,6 +76,11 @@ def process_limit(resource: str) -> str:
     return f"limit {resource} of the process"
 
 
+def process_hard_limit(resource: str) -> str:
+    """How far the process itself may raise its soft limit: a number or ``unlimited``."""
+    return f"hard limit {resource} of the process"
+
+
 def control_group(controller: str, path: str) -> str:
     """The limit of a control group: a number or ``unlimited``."""
     return f"{controller} limit of the control group {path}"

@@ -12,6 +12,7 @@ time and recorded commands.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 import typing as t
@@ -102,6 +103,13 @@ class System:
     def exists(self, path: str) -> bool:
         """Whether something is there (links are followed)."""
         return os.path.exists(self.path(path))
+
+    def is_executable(self, path: str) -> bool:
+        """Whether its owner may run a file."""
+        try:
+            return bool(os.stat(self.path(path)).st_mode & stat.S_IXUSR)
+        except OSError:
+            return False
 
     def run(
         self,
