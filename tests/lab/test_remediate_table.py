@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from .attempts import ATTEMPTS, Attempt
 from .bench import Bench
 from .faults import FAULTS, STATES, Fault, saves
 from .judging import gather, judge
+from .remediation import Run
 from .remedies import APART, BY_FAULT, MORE_FAULTS, REMEDIES
 from .snapshot import (
     RECORDING,
@@ -127,3 +130,13 @@ def test_the_digest_sees_a_changed_value(bench: Bench) -> None:
 def test_the_machine_stays_the_same_by_itself() -> None:
     require(("root",))
     assert not host_changes(host_state(), host_state())
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.id)
+def test_the_attempts_can_be_made(attempt: Attempt, bench: Bench, tmp_path: Path) -> None:
+    """Where nothing was done no rule is broken."""
+    require(attempt.needs)
+    bench.config.update(RECORDING)
+    check = attempt.arrange(bench)
+    forget_commands(bench.server)
+    check(Run(0, "", tmp_path, 0, {}))

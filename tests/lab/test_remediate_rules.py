@@ -1,0 +1,82 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attempts to make remediation break its rules: many servers at once, every fix asked for, any directory allowed."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .attempts import ATTEMPTS, CRON, Attempt, Check
+from .bench import Bench, is_root, missing_need
+from .remediation import allowed_directories, remediate
+from .remedies import OPT_IN, VALUES
+from .score import SCORE
+from .servers import KINDS, Server, ServerKind
+from .snapshot import RECORDING, forbidden_commands, forget_commands, host_changes, host_state
+
+pytestmark = pytest.mark.lab
+
+EVERYWHERE = [
+    "/",
+    "/*",
+    "/etc",
+    "/etc/*",
+    CRON,
+    "/home/*",
+    "/root/*",
+    "/var/*",
+    "/tmp",
+    "/dev",
+    "/usr",
+    "/var/../etc/*",
+]
+"""What nobody should allow, and a rule must withstand."""
+
+ALLOWED: dict[str, t.Callable[[list[Server]], list[str]]] = {
+    "allowed as meant": allowed_directories,
+    "everything allowed": lambda servers: [*allowed_directories(servers), *EVERYWHERE],
+}
+
+
+@pytest.mark.parametrize("allowed", ALLOWED)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.id)
+def test_no_attempt_gets_through(
+    allowed: str, kind: ServerKind, bench_of: t.Callable[[ServerKind], Bench], tmp_path: Path
+) -> None:
+    if not is_root():
+        pytest.skip("needs root")
+    arranged: list[tuple[Attempt, Server, Check]] = []
+    for attempt in ATTEMPTS:
+        if not any(map(missing_need, attempt.needs)):
+            bench = bench_of(kind)
+            bench.config.update(RECORDING)
+            check = attempt.arrange(bench)
+            arranged.append((attempt, bench.server, check))
+    servers = [server for _attempt, server, _check in arranged]
+    for server in servers:
+        forget_commands(server)
+    before = host_state()
+    done = remediate(
+        tmp_path,
+        servers,
+        remediate_opt_in=[*OPT_IN, "unit_sandbox"],
+        remediate_allowed_dirs=ALLOWED[allowed](servers),
+        remediate_rescue_dir=str(tmp_path),
+        **VALUES,
+    )
+    wrong = []
+    for attempt, server, check in arranged:
+        try:
+            with SCORE.noting("attempts", f"{attempt.id}, {allowed}, on {kind.id}"):
+                check(done)
+                assert not forbidden_commands(server)
+        except AssertionError as error:
+            wrong.append(f"{attempt.id}: {error}\n{done.story(server.address)}")
+    assert not wrong, "\n".join(wrong)
+    assert not host_changes(before, host_state())
+    assert len(done.documents) == len(arranged), done.output[-4000:]
+    assert "49" not in [change["what"] for change in done.changes()]
