@@ -351,7 +351,8 @@ def _result(
         diff,
         controller=controller,
         version=target.hierarchy.version,
-        path=path,
+        # Not `path`: Ansible takes that for a file's, and adds its owner and mode.
+        control_group=path,
         limit={"before": now.limit, "after": plan.limit},
         memory_and_swap={"before": now.memory_and_swap, "after": plan.memory_and_swap} if has_both else None,
         usage=now.usage,

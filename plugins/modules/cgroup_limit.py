@@ -95,8 +95,8 @@ version:
   returned: success
   type: int
   sample: 2
-path:
-  description: The group.
+control_group:
+  description: The path of the group.
   returned: success
   type: str
   sample: /system.slice/redis-server.service

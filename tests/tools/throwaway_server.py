@@ -194,6 +194,13 @@ class Server:
         self.data.chmod(0o555)
         return Break(f"chmod 0555 {self.data}", "dir_permission_denied")
 
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         """Send a signal to the server's process."""
         if self._process is None:

@@ -26,12 +26,17 @@ TOOLS = Path(sys.executable).parent
 
 # What Ansible itself adds to a result.
 ADDED_BY_ANSIBLE = {"changed", "failed", "invocation", "warnings", "deprecations", "exception", "msg", "_ansible_facts"}
-# What each module is run with. {port} becomes the throwaway server's.
+# What each module is run with. {port} and {pid} become the throwaway server's.
 RUNS: dict[str, dict[str, t.Any]] = {
     "redis_persistence_info": {"instances": [{"login_port": "{port}"}]},
     "redis_host_info": {"instances": [{"login_port": "{port}"}]},
     "redis_diagnosis_info": {"instances": [{"login_port": "{port}"}], "return_evidence": True},
     "redis_bgsave": {"login_port": "{port}"},
+    # What these are asked for is so already.
+    "kernel_setting": {"name": "vm.overcommit_memory", "value": "1", "boot": "unchanged", "running": False},
+    "process_limit": {"pid": "{pid}", "resource": "fsize", "value": "unlimited"},
+    "cgroup_limit": {"pid": "{pid}", "controller": "pids", "path": "/", "value": "unlimited"},
+    "redis_emergency_unblock": {"login_port": "{port}", "seconds": 30},
 }
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -181,12 +186,12 @@ def check_value(value: t.Any, entry: dict[str, t.Any], where: str, problems: lis
                 problems.append(f"{where}: a list, and its elements are not documented")
 
 
-def fill_in(value: t.Any, port: int) -> t.Any:
+def fill_in(value: t.Any, places: dict[str, t.Any]) -> t.Any:
     if isinstance(value, dict):
-        return {key: fill_in(entry, port) for key, entry in value.items()}
+        return {key: fill_in(entry, places) for key, entry in value.items()}
     if isinstance(value, list):
-        return [fill_in(entry, port) for entry in value]
-    return port if value == "{port}" else value
+        return [fill_in(entry, places) for entry in value]
+    return places.get(value, value) if isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +205,13 @@ def results() -> t.Iterator[dict[str, dict[str, t.Any]]]:
         server.save()
         server.break_saves()
         server.save()
+        places = {"{port}": server.port, "{pid}": server.pid}
         tasks: list[dict[str, t.Any]] = []
         for module in sorted(set(RUNS) & set(MODULES)):
             tasks.append(
                 {
                     "name": f"Run {module}",
-                    f"{COLLECTION}.{module}": fill_in(RUNS[module], server.port),
+                    f"{COLLECTION}.{module}": fill_in(RUNS[module], places),
                     "register": f"result_{module}",
                     # A save that fails is what redis_bgsave is to report here.
                     "ignore_errors": True,
