@@ -93,3 +93,12 @@ def require_kind(kind: ServerKind) -> None:
 @pytest.fixture(params=KINDS, ids=[kind.id for kind in KINDS])
 def bench(request: pytest.FixtureRequest, bench_of: t.Callable[[ServerKind], Bench]) -> Bench:
     return bench_of(request.param)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> t.Iterator[None]:
+    """A test that is an attempt at a rule (mark ``attempt``): it got through unless the test passed."""
+    outcome: t.Any = yield
+    report = outcome.get_result()
+    if report.when == "call" and item.get_closest_marker("attempt") and not report.skipped:
+        SCORE.note("attempts", item.name, report.passed)
