@@ -54,8 +54,9 @@ class Remedy:
     servers: t.Callable[[ServerKind], str | None] = everywhere
     machine_wide: bool = False
 
-    def curable(self, kind: ServerKind) -> bool:
-        return self.expected(kind) == "cured"
+    def helps(self, kind: ServerKind) -> bool:
+        """Whether something is done about it (a server that was not failing is improved, not cured)."""
+        return self.expected(kind) in ("cured", "improved")
 
     def expected(self, kind: ServerKind) -> str:
         """The word of the document."""
@@ -224,7 +225,7 @@ REMEDIES: tuple[Remedy, ...] = (
     gone("child_failed_silently"),
     gone("no_evidence"),
     # states
-    Remedy("restarted_by_oom", "cured", ("orphan_temp_files",)),
+    Remedy("restarted_by_oom", "improved", ("orphan_temp_files",)),
     Remedy("save_stuck", "unchanged", why="the save that hangs is not ended: what it waits for is not known"),
     Remedy("save_in_progress", "unchanged", why="nothing is wrong"),
     Remedy("save_delayed_by_aof_rewrite", "unchanged", why="the save comes after the rewrite"),
@@ -232,11 +233,11 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("saves_disabled", "unchanged", why="save points are the operator's decision"),
     Remedy("idle", "unchanged", why="nothing is wrong"),
     Remedy("healthy", "unchanged", why="nothing is wrong"),
-    Remedy("unreachable_closed", "refused", why="nobody answers"),
-    Remedy("unreachable_stopped", "refused", why="nobody answers"),
-    Remedy("auth_required", "refused", why="the password is missing"),
-    Remedy("not_permitted", "refused", why="the user may not ask"),
-    Remedy("sentinel", "refused", why="a Sentinel keeps no data"),
+    Remedy("unreachable_closed", "unchanged", why="nobody answers"),
+    Remedy("unreachable_stopped", "unchanged", why="nobody answers"),
+    Remedy("auth_required", "unchanged", why="the password is missing"),
+    Remedy("not_permitted", "unchanged", why="the user may not ask"),
+    Remedy("sentinel", "unchanged", why="a Sentinel keeps no data"),
 )
 # fmt: on
 
