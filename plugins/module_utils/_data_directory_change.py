@@ -34,7 +34,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._filesystem i
     raw_names,
     read_attributes,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_places import is_intruders_name
+from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import (
     open_directory,
     read_acl,
@@ -161,7 +161,7 @@ def check_options(options: dict[str, t.Any]) -> None:
     if name is not None:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise Refused(f"{name!r} is not the name of a file in the directory.")
-        if is_intruders_name(name):
+        if grade_name(name) == "strong":
             raise Refused(f"{name!r} is a name that intruders give a dump: nothing is changed for it.")
     for prefix in ("attributes", "dump_attributes"):
         both = set(options[f"{prefix}_add"]) & set(options[f"{prefix}_remove"])

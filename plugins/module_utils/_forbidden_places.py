@@ -38,14 +38,6 @@ _FORBIDDEN = tuple((re.compile(pattern + r"(/.*)?", re.DOTALL), what) for patter
     (re.compile(pattern), what) for pattern, what in _SHARED
 )
 
-# Names that a program runs, or trusts.
-_NAMES = re.compile(
-    r"authorized_keys2?|id_(rsa|dsa|ecdsa|ed25519)(\.pub)?|crontab|passwd|shadow|sudoers"
-    r"|.*\.(so|ko|dll|php\d?|phtml|jspx?|aspx?|cgi|war|service|bashrc)"
-    r"|\.(bashrc|profile|bash_profile|forward|rhosts)",
-    re.DOTALL,
-)
-
 
 def why_forbidden(path: str) -> str | None:
     """What the place is, where nothing may ever be changed there; None for any other place."""
@@ -53,11 +45,6 @@ def why_forbidden(path: str) -> str | None:
         if pattern.fullmatch(path):
             return what
     return None
-
-
-def is_intruders_name(name: str) -> bool:
-    """Whether a dump of this name would be run or trusted by a program."""
-    return _NAMES.fullmatch(name.lower()) is not None
 
 
 def check_pattern(pattern: str) -> str | None:

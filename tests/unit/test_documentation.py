@@ -37,6 +37,9 @@ RUNS: dict[str, dict[str, t.Any]] = {
     "process_limit": {"pid": "{pid}", "resource": "fsize", "value": "unlimited"},
     "cgroup_limit": {"pid": "{pid}", "controller": "pids", "path": "/", "value": "unlimited"},
     "redis_emergency_unblock": {"login_port": "{port}", "seconds": 30},
+    "redis_data_directory": {"pid": "{pid}", "path": "{data}", "mode": "0711", "allowed_dirs": ["{data}"]},
+    "redis_temp_files": {"pid": "{pid}", "path": "{data}", "names": ["temp-1.rdb", "no temporary file"]},
+    "remediation_lock": {"run_id": "documentation", "state": "released"},
 }
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -205,7 +208,7 @@ def results() -> t.Iterator[dict[str, dict[str, t.Any]]]:
         server.save()
         server.break_saves()
         server.save()
-        places = {"{port}": server.port, "{pid}": server.pid}
+        places = {"{port}": server.port, "{pid}": server.pid, "{data}": str(server.data)}
         tasks: list[dict[str, t.Any]] = []
         for module in sorted(set(RUNS) & set(MODULES)):
             tasks.append(
