@@ -19,29 +19,12 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.module_utils import _proc_text
-from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name, grade_place
+from ansible_collections.redisops.persistence.plugins.module_utils import _forbidden_places, _proc_text
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
 
-FORBIDDEN_TREES = (
-    "/bin",
-    "/boot",
-    "/etc",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/proc",
-    "/sbin",
-    "/sys",
-    "/usr",
-    "/var/spool",
-)
-"""No dataset is put below these, whatever any list allows."""
 SHARED_MEMORY = "/dev/shm"
-FORBIDDEN_ALONE = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/var", "/var/lib", "/var/log")
-"""Not these themselves; directories below them may be used."""
+"""Memory that looks like a directory: often the only place that can be written on a host in trouble."""
 
 MEMORY_TYPES = ("tmpfs", "ramfs")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,14 +39,11 @@ def why_forbidden(path: str) -> str | None:
     if ".." in path.split("/"):
         return f"{clean_text(path)} goes up (..)"
     normal = "/" + posixpath.normpath(path).lstrip("/")
-    in_shared_memory = normal == SHARED_MEMORY or normal.startswith(SHARED_MEMORY + "/")
-    forbidden = normal in FORBIDDEN_ALONE or any(
-        normal == tree or normal.startswith(tree + "/") for tree in FORBIDDEN_TREES
-    )
-    if (normal == "/dev" or normal.startswith("/dev/")) and not in_shared_memory:
-        forbidden = True
-    if forbidden or grade_place(normal) is not None:
-        return f"{clean_text(normal)} is a place of the system, where no dataset belongs"
+    if normal == SHARED_MEMORY or normal.startswith(SHARED_MEMORY + "/"):
+        return None
+    what = _forbidden_places.why_forbidden(normal)
+    if what is not None:
+        return f"{clean_text(normal)} is {what}, where no dataset belongs"
     return None
 
 
@@ -74,7 +54,7 @@ def why_no_name(name: str) -> str | None:
             f"{clean_text(name)!r} is no name for a copy: letters, digits and . _ - : @ , + = [ ] only, "
             "at most 200, not beginning with a sign"
         )
-    if grade_name(name) is not None:
+    if _forbidden_places.is_intruders_name(name):
         return f"{name!r} is a name that intruders use"
     return None
 

@@ -101,11 +101,15 @@ class NewFile:
 
     def publish(self) -> None:
         """Give the file its name, unless there is one of that name. Raises OSError (FileExistsError)."""
+        self.publish_as(self._name)
+
+    def publish_as(self, name: str) -> None:
+        """Give the file another name. Raises OSError (FileExistsError)."""
         directory = self._place.handle
         if self._partial is None:
-            os.link(f"/proc/self/fd/{self.handle}", self._name, dst_dir_fd=directory)
+            os.link(f"/proc/self/fd/{self.handle}", name, dst_dir_fd=directory)
         else:
-            os.link(self._partial, self._name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+            os.link(self._partial, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
             os.unlink(self._partial, dir_fd=directory)
             self._partial = None
         os.fsync(directory)

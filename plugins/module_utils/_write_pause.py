@@ -75,6 +75,13 @@ class WritePause:
                     self._client = self._connect()
         self._close()
 
+    def abandon(self) -> None:
+        """Stop renewing and send nothing: the server is gone, and whoever answers at its address is another one."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(self._seconds)
+        self._close()
+
     def _close(self) -> None:
         if self._client is not None:
             self._client.close()
