@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from .figures import FIGURES
 from .machine import Machine, Network, missing_need
 from .tree import MissingTool, base_tree
 
@@ -21,6 +22,14 @@ MachineOf = t.Callable[..., Machine]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-fleet", action="store_true", help="write each server's evidence as a replay file")
+
+
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    lines = FIGURES.lines()
+    if lines:
+        terminalreporter.section("fleet")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 class Fleet:
