@@ -27,17 +27,30 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
     wrap_command,
 )
 
-__all__ = ("fleet_line", "render", "render_host", "split_fixes")
+__all__ = (
+    "INDENT",
+    "MARGIN",
+    "end_sentence",
+    "fleet_line",
+    "header",
+    "headline",
+    "labelled",
+    "render",
+    "render_host",
+    "rule",
+    "split_fixes",
+    "state_title",
+)
 
 Document = t.Mapping[str, t.Any]
 LINE_LIMIT = 40
 _PROBE_LINES = 20
 _LABEL_WIDTH = 13
-_MARGIN = "  "
-_INDENT = _MARGIN + " " * _LABEL_WIDTH
-_THREE_LINES = 3 * (WIDTH - len(_INDENT)) - 30
+MARGIN = "  "
+INDENT = MARGIN + " " * _LABEL_WIDTH
+_THREE_LINES = 3 * (WIDTH - len(INDENT)) - 30
 
-_FOUR_LINES = 4 * (WIDTH - len(_INDENT)) - 40
+_FOUR_LINES = 4 * (WIDTH - len(INDENT)) - 40
 
 
 class Caps(t.NamedTuple):
@@ -96,10 +109,10 @@ _DECISIONS = {
 def render(diagnosis: Document, host: str) -> str:
     """The screen of one server: at most about 40 lines of 100 columns, without a trailing line end."""
     if _is_quiet(diagnosis):
-        return "\n".join([_header(diagnosis, host), *_brief(diagnosis)])
+        return "\n".join([header(diagnosis, host), *_brief(diagnosis)])
     lines: list[str] = []
     for caps in _CAPS:
-        lines = [_header(diagnosis, host), *_full(diagnosis, caps)]
+        lines = [header(diagnosis, host), *_full(diagnosis, caps)]
         if len(lines) <= LINE_LIMIT:
             break
     return "\n".join(lines)
@@ -123,7 +136,7 @@ def render_host(entry: Document, host: str) -> str:
     elif instances:
         screens = [render(diagnosis, host) for diagnosis in instances]
     else:
-        lines = [_rule(plain(host), ""), f"{_MARGIN}No Redis or Valkey server was found here."]
+        lines = [rule(plain(host), ""), f"{MARGIN}No Redis or Valkey server was found here."]
         screens = ["\n".join(lines + _unknowns({"unknowns": entry.get("gaps")}, _CAPS[0]))]
     return "\n" + "\n\n".join(screens) + "\n"
 
@@ -131,26 +144,26 @@ def render_host(entry: Document, host: str) -> str:
 def _render_trouble(entry: Document, host: str, instances: t.Sequence[Document]) -> str:
     """A host that could not be examined, and what a bare shell could still say about it."""
     verdict = "could not be examined" if entry.get("reachable") else "not reachable"
-    lines = [_rule(plain(host), verdict), *wrap(plain(entry["error"]), _MARGIN)]
+    lines = [rule(plain(host), verdict), *wrap(plain(entry["error"]), MARGIN)]
     addresses = [plain((diagnosis.get("instance") or {}).get("address")) for diagnosis in instances]
     if addresses:
-        lines.extend(_labelled("Not seen", _cut_list(addresses, 8)))
+        lines.extend(labelled("Not seen", _cut_list(addresses, 8)))
     for line in str(entry.get("probe") or "").splitlines()[:_PROBE_LINES]:
-        lines.append(shorten(f"{_MARGIN}  {plain(line)}", WIDTH))
+        lines.append(shorten(f"{MARGIN}  {plain(line)}", WIDTH))
     return "\n".join(lines)
 
 
 # The parts of a screen
 
 
-def _header(diagnosis: Document, host: str) -> str:
+def header(diagnosis: Document, host: str) -> str:
     instance = diagnosis.get("instance") or {}
     server = [plain(instance.get(key)) for key in ("server", "version", "role") if instance.get(key)]
     place = plain(instance.get("address") or "unknown address")
-    return _rule(f"{plain(host)}  {place}  {' '.join(server)}".rstrip(), plain(diagnosis.get("state") or "unknown"))
+    return rule(f"{plain(host)}  {place}  {' '.join(server)}".rstrip(), plain(diagnosis.get("state") or "unknown"))
 
 
-def _rule(left: str, right: str) -> str:
+def rule(left: str, right: str) -> str:
     """``=== left ===...=== right ===`` over the whole width."""
     end = f" {right} ===" if right else ""
     begin = f"=== {shorten(left, WIDTH - len(end) - 8)} "
@@ -160,7 +173,7 @@ def _rule(left: str, right: str) -> str:
 def _brief(diagnosis: Document) -> list[str]:
     """All about a quiet server that anybody asks for."""
     exposure = diagnosis.get("exposure") or {}
-    sentences = [_sentence(_title(diagnosis))]
+    sentences = [end_sentence(state_title(diagnosis))]
     if exposure.get("seconds_since_last_save") is not None:
         since = duration(exposure["seconds_since_last_save"])
         is_start = exposure.get("since_start")
@@ -168,35 +181,35 @@ def _brief(diagnosis: Document) -> list[str]:
     if exposure.get("changes_at_risk") is not None:
         sentences.append(f"{count(exposure['changes_at_risk'], 'change')} since.")
     sentences.append(f"Next save: {_forecast(diagnosis)}.")
-    lines = wrap(" ".join(sentences), _MARGIN)
+    lines = wrap(" ".join(sentences), MARGIN)
     risks = _sorted_risks(diagnosis)
     if risks:
         named = [f"{plain(risk.get('id'))} ({plain(risk.get('severity'))})" for risk in risks]
-        lines.extend(_labelled("Risks", _cut_list(named, 4)))
+        lines.extend(labelled("Risks", _cut_list(named, 4)))
     if diagnosis.get("unknowns"):
-        lines.extend(_labelled("Not seen", _cut_list([plain(gap.get("what")) for gap in diagnosis["unknowns"]], 3)))
+        lines.extend(labelled("Not seen", _cut_list([plain(gap.get("what")) for gap in diagnosis["unknowns"]], 3)))
     return lines
 
 
 def _full(diagnosis: Document, caps: Caps) -> list[str]:
     cause = diagnosis.get("cause") or {}
-    lines = ["", *wrap(_headline(diagnosis), _MARGIN)]
+    lines = ["", *wrap(headline(diagnosis), MARGIN)]
     if cause.get("summary"):
-        lines.extend(wrap(plain(cause["summary"]), _MARGIN))
+        lines.extend(wrap(plain(cause["summary"]), MARGIN))
     lines.append("")
     if cause:
         lines.extend(
-            _labelled("How sure", _CONFIDENCE.get(str(cause.get("confidence")), plain(cause.get("confidence"))))
+            labelled("How sure", _CONFIDENCE.get(str(cause.get("confidence")), plain(cause.get("confidence"))))
         )
-        lines.extend(_labelled("Still there", _still_present(cause)))
-    lines.extend(_labelled("Writes", _writes(diagnosis)))
-    lines.extend(_labelled("At risk", _exposure(diagnosis)))
-    lines.extend(_labelled("Tries again", _recovery(diagnosis)))
-    lines.extend(_labelled("Next save", _forecast(diagnosis)))
-    lines.extend(_labelled("Place", _place(diagnosis)))
+        lines.extend(labelled("Still there", _still_present(cause)))
+    lines.extend(labelled("Writes", _writes(diagnosis)))
+    lines.extend(labelled("At risk", _exposure(diagnosis)))
+    lines.extend(labelled("Tries again", _recovery(diagnosis)))
+    lines.extend(labelled("Next save", _forecast(diagnosis)))
+    lines.extend(labelled("Place", _place(diagnosis)))
     lines.extend(_other_causes(diagnosis, caps))
     for group in (
-        _labelled("How found", _path(diagnosis)) + _evidence(_found_evidence(diagnosis), caps),
+        labelled("How found", _path(diagnosis)) + _evidence(_found_evidence(diagnosis), caps),
         _fixes(diagnosis, caps),
         _risks(diagnosis, caps) + _unknowns(diagnosis, caps),
     ):
@@ -205,9 +218,9 @@ def _full(diagnosis: Document, caps: Caps) -> list[str]:
     return lines
 
 
-def _labelled(label: str, text: str) -> list[str]:
+def labelled(label: str, text: str) -> list[str]:
     """``label   text`` with the text in its own column; nothing for no text."""
-    return wrap(text, _INDENT, first=_MARGIN + label.ljust(_LABEL_WIDTH)) if text else []
+    return wrap(text, INDENT, first=MARGIN + label.ljust(_LABEL_WIDTH)) if text else []
 
 
 def _cut_list(items: t.Sequence[str], limit: int) -> str:
@@ -216,14 +229,14 @@ def _cut_list(items: t.Sequence[str], limit: int) -> str:
 
 
 def _cut_note(total: int, shown: int) -> list[str]:
-    return [f"{_INDENT}… and {total - shown} more: report.json has them"] if total > shown else []
+    return [f"{INDENT}… and {total - shown} more: report.json has them"] if total > shown else []
 
 
-def _sentence(text: str) -> str:
+def end_sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
-def _title(diagnosis: Document) -> str:
+def state_title(diagnosis: Document) -> str:
     cause = diagnosis.get("cause") or {}
     state = str(diagnosis.get("state"))
     if state == "healthy" and (diagnosis.get("exposure") or {}).get("since_start"):
@@ -231,20 +244,20 @@ def _title(diagnosis: Document) -> str:
     return plain(cause.get("title") or diagnosis.get("title") or _STATES.get(state, state))
 
 
-def _headline(diagnosis: Document) -> str:
-    title = _title(diagnosis)
+def headline(diagnosis: Document) -> str:
+    title = state_title(diagnosis)
     if diagnosis.get("state") != "failing":
-        rest = "" if diagnosis.get("state") == "healthy" else f" {_sentence(title)}"
+        rest = "" if diagnosis.get("state") == "healthy" else f" {end_sentence(title)}"
         if diagnosis.get("writes_blocked"):
             return f"WRITES ARE REFUSED, though the last save did not fail.{rest}"
         if (diagnosis.get("forecast") or {}).get("answer") == "will_fail":
             return f"THE NEXT SAVE WILL FAIL, though the last one did not.{rest}"
-        return _sentence(title)
+        return end_sentence(title)
     cause = diagnosis.get("cause") or {}
     name = f"  [{plain(cause['id'])}]" if cause.get("id") else ""
     if cause.get("still_present") is False:
-        return f"THE LAST SAVE FAILED: {_sentence(title)}{name}"
-    return f"CAN'T SAVE: {_sentence(title)}{name}"
+        return f"THE LAST SAVE FAILED: {end_sentence(title)}{name}"
+    return f"CAN'T SAVE: {end_sentence(title)}{name}"
 
 
 def _still_present(cause: Document) -> str:
@@ -318,8 +331,10 @@ def _other_causes(diagnosis: Document, caps: Caps) -> list[str]:
     others = [cause for cause in diagnosis.get("causes") or [] if cause.get("id") != first]
     lines: list[str] = []
     for cause in others[: caps.causes]:
-        text = f"{_sentence(plain(cause.get('title')))}  [{plain(cause.get('id'))}, {plain(cause.get('confidence'))}]"
-        lines.extend(_labelled("" if lines else "Also", text))
+        text = (
+            f"{end_sentence(plain(cause.get('title')))}  [{plain(cause.get('id'))}, {plain(cause.get('confidence'))}]"
+        )
+        lines.extend(labelled("" if lines else "Also", text))
     return lines + _cut_note(len(others), min(len(others), caps.causes))
 
 
@@ -354,7 +369,7 @@ def _found_evidence(diagnosis: Document) -> list[Document]:
 def _evidence(entries: list[Document], caps: Caps) -> list[str]:
     lines: list[str] = []
     for entry in entries[: caps.evidence]:
-        lines.extend(_labelled("" if lines else "Evidence", shorten_middle(_evidence_text(entry), _THREE_LINES)))
+        lines.extend(labelled("" if lines else "Evidence", shorten_middle(_evidence_text(entry), _THREE_LINES)))
     return lines + _cut_note(len(entries), min(len(entries), caps.evidence))
 
 
@@ -423,7 +438,7 @@ def _fixes(diagnosis: Document, caps: Caps) -> list[str]:
     fixes, _by_risk = split_fixes(diagnosis)
     lines: list[str] = []
     for fix in fixes[: caps.fixes]:
-        lines.extend(_labelled("" if lines else "What to do", _fix_text(fix)))
+        lines.extend(labelled("" if lines else "What to do", _fix_text(fix)))
         lines.extend(_commands(fix, caps.commands))
     return lines + _cut_note(len(fixes), min(len(fixes), caps.fixes))
 
@@ -438,7 +453,7 @@ def _commands(fix: Document, limit: int) -> list[str]:
     commands = list(fix.get("commands") or [])
     lines: list[str] = []
     for command in commands[:limit]:
-        lines.extend(wrap_command(plain(command), _INDENT + "  $ ", _INDENT + "      "))
+        lines.extend(wrap_command(plain(command), INDENT + "  $ ", INDENT + "      "))
     return lines + (_cut_note(len(commands), min(len(commands), limit)) if limit else [])
 
 
@@ -452,8 +467,8 @@ def _risks(diagnosis: Document, caps: Caps) -> list[str]:
     risks = _sorted_risks(diagnosis)
     lines: list[str] = []
     for risk in risks[: caps.risks]:
-        text = f"{plain(risk.get('severity')):<7} {_sentence(plain(risk.get('title')))}  [{plain(risk.get('id'))}]"
-        lines.extend(_labelled("" if lines else "Risks", text))
+        text = f"{plain(risk.get('severity')):<7} {end_sentence(plain(risk.get('title')))}  [{plain(risk.get('id'))}]"
+        lines.extend(labelled("" if lines else "Risks", text))
         for fix in by_risk.get(str(risk.get("id")), []):
             lines.extend(_commands(fix, caps.risk_commands))
     return lines + _cut_note(len(risks), min(len(risks), caps.risks))
@@ -466,5 +481,5 @@ def _unknowns(diagnosis: Document, caps: Caps) -> list[str]:
         text = f"{plain(gap.get('what'))}: {plain(gap.get('why'))}"
         if gap.get("remedy"):
             text += f" -> {plain(gap['remedy'])}"
-        lines.extend(_labelled("" if lines else "Not seen", shorten(text, _FOUR_LINES)))
+        lines.extend(labelled("" if lines else "Not seen", shorten(text, _FOUR_LINES)))
     return lines + _cut_note(len(unknowns), min(len(unknowns), caps.unknowns))
