@@ -165,7 +165,7 @@ def plan_limits(now: State, wanted: Limit) -> Plan:
     in both directions: a limit that is put back later finds the other one as it was, too.
     """
     if now.limit is None:
-        raise Refused("its limit can't be read: the machine's topmost group has none")
+        raise Refused("its limit can't be read")
     if now.limit == wanted:
         return Plan(wanted, now.memory_and_swap)
     _refuse_below_usage("it", wanted, now.usage)
@@ -233,10 +233,10 @@ def change_cgroup_limit(parameters: dict[str, t.Any], system: System, check_mode
         if conflict is not None:
             unchanged = Plan(now.limit, now.memory_and_swap)
             return Outcome(_result(parameters, target, now, unchanged, tighter, conflict), None, (conflict,))
+        if now.limit != wanted and is_root(system, target):
+            raise Refused("the machine's topmost group has no limit")
         plan = plan_limits(now, wanted)
         steps = order_steps(now, plan, target.files)
-        if steps and is_root(system, target):
-            raise Refused("the machine's topmost group has no limit")
         for step in steps:
             check_settable(system, target, step.name)
         if not check_mode:
