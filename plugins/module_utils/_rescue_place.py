@@ -20,6 +20,7 @@ import stat
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _forbidden_places, _proc_text
+from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
 
@@ -54,7 +55,7 @@ def why_no_name(name: str) -> str | None:
             f"{clean_text(name)!r} is no name for a copy: letters, digits and . _ - : @ , + = [ ] only, "
             "at most 200, not beginning with a sign"
         )
-    if _forbidden_places.is_intruders_name(name):
+    if grade_name(name) is not None:
         return f"{name!r} is a name that intruders use"
     return None
 
