@@ -34,7 +34,7 @@ _SHARED = (
     (r"/var/(lib|log|tmp|run|lock|cache|local|opt|mail|backups)|/run/lock", "a directory of the system"),
     (r"/home/[^/]+", "somebody's home directory"),
 )
-_FORBIDDEN = tuple((re.compile(pattern + r"(/.*)?", re.DOTALL), what) for pattern, what in _TREES) + tuple(
+_FORBIDDEN = tuple((re.compile(rf"(?:{pattern})(/.*)?", re.DOTALL), what) for pattern, what in _TREES) + tuple(
     (re.compile(pattern), what) for pattern, what in _SHARED
 )
 
