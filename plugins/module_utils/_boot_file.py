@@ -55,7 +55,7 @@ class Form(t.NamedTuple):
         return 0o755 if self.kind == "local.d" else 0o644
 
 
-def choose_form(system: System, setting: Setting) -> Form:
+def choose_form(system: System, setting: Setting, value: str) -> Form:
     """The form that this machine's boot reads."""
     if collector_in_container(system):
         return Form("none", None, None, CONTAINER)
@@ -65,7 +65,7 @@ def choose_form(system: System, setting: Setting) -> Form:
     if booted_by_systemd:
         if is_masked(system, "systemd-tmpfiles-setup.service"):
             reason = "systemd-tmpfiles-setup.service is masked, so that no boot reads tmpfiles.d"
-            return Form("none", None, False, f"{reason}; {_command_line_remedy(setting)}")
+            return Form("none", None, False, f"{reason}; {_command_line_remedy(setting, value)}")
         return Form("tmpfiles.d", TMPFILES_FILE, True, None)
     started = started_init_scripts(system)
     if "sysfsutils" in started and system.exists("/etc/init.d/sysfsutils"):
@@ -73,7 +73,9 @@ def choose_form(system: System, setting: Setting) -> Form:
     if "local" in started and system.exists("/etc/init.d/local") and system.exists("/etc/local.d"):
         reason = "local.d is run at the end of a boot, when the server may have started already"
         return Form("local.d", LOCAL_FILE, True, reason)
-    return Form("none", None, False, f"not booted by systemd, and no sysfsutils: {_command_line_remedy(setting)}")
+    return Form(
+        "none", None, False, f"not booted by systemd, and no sysfsutils: {_command_line_remedy(setting, value)}"
+    )
 
 
 def _form_of_sysctl(system: System, booted_by_systemd: bool) -> Form:
@@ -87,8 +89,8 @@ def _form_of_sysctl(system: System, booted_by_systemd: bool) -> Form:
     return Form("sysctl.d", SYSCTL_FILE, None, reason)
 
 
-def _command_line_remedy(setting: Setting) -> str:
-    argument = f"{setting.kernel_arguments[0]}=VALUE"
+def _command_line_remedy(setting: Setting, value: str) -> str:
+    argument = f"{setting.kernel_arguments[0]}={value}"
     return KERNEL_COMMAND_LINE_REMEDY.format(argument=argument)
 
 

@@ -79,7 +79,7 @@ def plan_boot(system: System, setting: Setting, value: str, state: str) -> BootP
     before = collect_boot_setting(system, setting)
     if state == "absent":
         return _plan_absent(system, setting, value, before)
-    form = choose_form(system, setting)
+    form = choose_form(system, setting, value)
     unchanged = _unchanged(system, form, value, before)
     if state == "unchanged" or form.path is None or same_value(before["value"], value):
         return unchanged
