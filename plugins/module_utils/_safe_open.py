@@ -273,7 +273,7 @@ def check_allowed(path: str, allowed_dirs: t.Sequence[str]) -> None:
     problems = [problem for problem in map(check_pattern, allowed_dirs) if problem is not None]
     if problems:
         raise Refused(f"The list of allowed directories is wrong: {'; '.join(problems)}.")
-    if not is_allowed(path, allowed_dirs):
+    if not is_allowed(clean_text(path), allowed_dirs):
         raise Refused(
             f"{clean_text(path)} is not among the allowed directories ({', '.join(allowed_dirs) or 'there are none'})."
         )
