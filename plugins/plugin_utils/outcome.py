@@ -398,8 +398,8 @@ class _Verdict:
         refused = [
             fix for fix in self.plan if fix.get("decision") in _DECISION_WORDS and fix.get("id") not in (VERIFY, None)
         ]
-        wanted = {fix.get("id") for fix in entries(self.after or self.before, "fixes")}
-        helpful = [fix for fix in refused if fix.get("id") in wanted] or refused
+        wanted = _against_causes(entries(self.after or self.before, "fixes"))
+        helpful = [fix for fix in refused if _identity(fix) in wanted] or refused
         sentences = [
             f"{'It' if fix['id'] == 'manual' else plain(fix['id'])} {_DECISION_WORDS[str(fix['decision'])]}: "
             f"{plain(fix.get('reason'))}"
@@ -410,6 +410,18 @@ class _Verdict:
             if verify is not None and verify.get("decision") in _DECISION_WORDS:
                 sentences = [f"No save was started: {plain(verify.get('reason'))}"]
         return sentences
+
+
+def _identity(fix: Mapping) -> tuple[t.Any, t.Any]:
+    """A fix by its name; what is for a person has no name but its text."""
+    return fix.get("id"), fix.get("reason") if fix.get("id") == "manual" else None
+
+
+def _against_causes(fixes: list[Mapping]) -> set[tuple[t.Any, t.Any]]:
+    """Those that a diagnosis offers against what fails: it lists them before the proof, and what is for risks after."""
+    names = [fix.get("id") for fix in fixes]
+    end = names.index(VERIFY) if VERIFY in names else len(fixes)
+    return {_identity(fix) for fix in fixes[:end]}
 
 
 def _with_decisions(plan: list[Mapping], decisions: list[Mapping]) -> list[Document]:
