@@ -29,7 +29,7 @@ MARK = "# Written by redisops.persistence"
 """How the first line of each of our drop-ins begins."""
 
 PATH = re.compile(
-    r"/etc/systemd/system/[A-Za-z0-9:_.\\@-]+\.(?:service|slice|scope)\.d/50-redisops-[a-z0-9-]+\.conf", re.ASCII
+    r"/etc/systemd/system/[A-Za-z0-9:_.\\@-]+\.(?:service|slice|scope)\.d/zz-redisops-[a-z0-9-]+\.conf", re.ASCII
 )
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
@@ -53,7 +53,7 @@ def check_wanted(wanted: DropIn) -> None:
     if not PATH.fullmatch(wanted.path):
         raise DropInError(
             f"{clean_text(wanted.path)} is not the path of a drop-in of this collection: "
-            "/etc/systemd/system/UNIT.d/50-redisops-NAME.conf."
+            "/etc/systemd/system/UNIT.d/zz-redisops-NAME.conf."
         )
     if wanted.content is not None and not wanted.content.startswith(MARK):
         raise DropInError(f"The text of a drop-in must begin with the line {MARK!r}, or nobody will know whose it is.")
@@ -153,7 +153,7 @@ def _remove_if_empty(path: str) -> None:
 
 def _write_whole(parent: str, path: str, content: str) -> None:
     """Through a temporary file beside it, so that nobody ever reads half of it."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".50-redisops-", suffix=".tmp", dir=parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=".zz-redisops-", suffix=".tmp", dir=parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
             handle.write(content)

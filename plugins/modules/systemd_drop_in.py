@@ -28,7 +28,7 @@ attributes:
 options:
   path:
     description:
-      - C(/etc/systemd/system/UNIT.d/50-redisops-NAME.conf).
+      - C(/etc/systemd/system/UNIT.d/zz-redisops-NAME.conf).
     type: str
     required: true
   content:
@@ -53,7 +53,7 @@ EXAMPLES = r"""
 ---
 - name: Keep a higher limit on processes after the next start, see first
   redisops.persistence.systemd_drop_in:
-    path: /etc/systemd/system/redis-server.service.d/50-redisops-process-limit.conf
+    path: /etc/systemd/system/redis-server.service.d/zz-redisops-process-limit.conf
     content: |
       # Written by redisops.persistence
       [Service]
@@ -73,7 +73,7 @@ changes:
       description: C(file) and its path, or C(directory) and its path.
       returned: always
       type: str
-      sample: file /etc/systemd/system/redis-server.service.d/50-redisops-process-limit.conf
+      sample: file /etc/systemd/system/redis-server.service.d/zz-redisops-process-limit.conf
     before:
       description: The text of the file, V(present) for a directory, V(null) where there was none.
       returned: always

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import Situation
-from ansible_collections.redisops.persistence.plugins.plugin_utils.values import mapping, text
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import UNLIMITED, mapping, text
 
 # First line of every drop-in of ours: systemd_drop_in leaves files without it alone.
 DROP_IN_MARK = "# Written by redisops.persistence"
@@ -41,13 +41,17 @@ def part(step: str, what: str, before: t.Any, after: t.Any, reversible: bool = T
 def drop_in(
     situation: Situation, unit: str, fix_id: str, setting: str, value: str
 ) -> tuple[dict[str, str], list[_changes.Change]]:
-    """{path, content} of a drop-in with one setting, and what writing it changes."""
-    path = f"{UNIT_DIRECTORY}/{unit}.d/50-redisops-{fix_id.replace('_', '-')}.conf"
+    """{path, content} of a drop-in with one setting, and what writing it changes.
+
+    systemd reads drop-ins in the order of their names, and the last one counts: ours comes after the override.conf that
+    ``systemctl edit`` writes.
+    """
+    path = f"{UNIT_DIRECTORY}/{unit}.d/zz-redisops-{fix_id.replace('_', '-')}.conf"
     content = f"{DROP_IN_MARK}\n[Service]\n{setting}={value}\n"
     systemd = mapping(situation.instance, "systemd")
     present = [str(name) for name in systemd.get("drop_in_paths") or ()]
-    in_force = [str(name) for name in (mapping(systemd, "limits").get(setting),) if name is not None]
-    if path in present and in_force == [value]:
+    in_force = mapping(systemd, "limits").get(setting)
+    if path in present and in_force is not None and str(in_force) == value.replace("infinity", UNLIMITED):
         return {"path": path, "content": content}, []
     changes = []
     parent = posixpath.dirname(path)
@@ -55,3 +59,9 @@ def drop_in(
         changes.append(part("drop_in", _changes.directory(parent), None, "present"))
     changes.append(part("drop_in", _changes.file_content(path), None, content))
     return {"path": path, "content": content}, changes
+
+
+def later_drop_ins(situation: Situation, path: str) -> list[str]:
+    """Drop-ins that are read after ours and may set the same thing: systemd sorts them by name, whatever directory."""
+    present = [str(name) for name in mapping(situation.instance, "systemd").get("drop_in_paths") or ()]
+    return [name for name in present if posixpath.basename(name) > posixpath.basename(path)]

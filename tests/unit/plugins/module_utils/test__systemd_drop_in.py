@@ -20,7 +20,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop
 )
 
 PARENT = "/etc/systemd/system/redis-server@one.service.d"
-PATH = f"{PARENT}/50-redisops-process-limit.conf"
+PATH = f"{PARENT}/zz-redisops-process-limit.conf"
 TEXT = f"{MARK}: so that it holds after the next start.\n[Service]\nLimitNPROC=65536\n"
 
 
@@ -69,18 +69,18 @@ def test_directory_with_files_of_others_stays(system: System) -> None:
 
 def test_no_temporary_file_is_left(system: System) -> None:
     apply(system, TEXT)
-    assert system.list_directory(PARENT) == ["50-redisops-process-limit.conf"]
+    assert system.list_directory(PARENT) == ["zz-redisops-process-limit.conf"]
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/cron.d/50-redisops-process-limit.conf",
-        "/etc/systemd/system/../../cron.d/50-redisops-x.conf",
-        "/etc/systemd/system/a b.service.d/50-redisops-x.conf",
+        "/etc/cron.d/zz-redisops-process-limit.conf",
+        "/etc/systemd/system/../../cron.d/zz-redisops-x.conf",
+        "/etc/systemd/system/a b.service.d/zz-redisops-x.conf",
         "/etc/systemd/system/redis.service.d/override.conf",
-        "/etc/systemd/system/redis.service.d/50-redisops-x.conf\n",
-        "/etc/systemd/system/redis.service.d/sub/50-redisops-x.conf",
+        "/etc/systemd/system/redis.service.d/zz-redisops-x.conf\n",
+        "/etc/systemd/system/redis.service.d/sub/zz-redisops-x.conf",
     ],
 )
 def test_other_paths_are_refused(system: System, path: str) -> None:
