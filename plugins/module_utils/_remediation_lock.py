@@ -125,7 +125,7 @@ def _moment(unix: float | None) -> str:
 
 
 def parse_content(content: bytes) -> Holder | None:
-    """What a lock file says: the holder, with ``lease``; None for an empty file, which nobody holds.
+    """What a lock file says: the holder, with ``lease`` and ``taken_from``; None for an empty file: nobody holds it.
 
     What can't be read as a holder is one whose fields are None: somebody has it, and nobody knows who.
     """
@@ -139,6 +139,7 @@ def parse_content(content: bytes) -> Holder | None:
     if not isinstance(document, dict):
         document = {}
     holder: Holder = {name: _typed(document.get(name), kind) for name, kind in FIELDS.items()}
+    holder["taken_from"] = _typed(document.get("taken_from"), str)
     lease = document.get("lease")
     lease = lease if isinstance(lease, dict) else {}
     holder["lease"] = {
@@ -300,14 +301,16 @@ class Lock:
         opened = self._open_locked(path)
         try:
             entry = self._read(path, opened)
-            since_unix = self.clock().unix
+            since_unix, taken_from = self.clock().unix, None
             if entry is not None:
                 self._refuse_if_held([entry])
                 if is_same_run(entry.holder, self.options):
                     since_unix = entry.holder["since_unix"] or since_unix
+                    taken_from = entry.holder["taken_from"]
                 else:
+                    taken_from = entry.holder["run_id"]
                     self._note_takeover(entry)
-            content = self._content(since_unix)
+            content = self._content(since_unix, taken_from)
             try:
                 if os.pwrite(opened, content, 0) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
@@ -329,12 +332,13 @@ class Lock:
             f"was taken over: {why}. What that run has changed is in its own record."
         )
 
-    def _content(self, since_unix: float) -> bytes:
+    def _content(self, since_unix: float, taken_from: str | None) -> bytes:
         clock = self.clock()
         lease_seconds = self.options["lease_seconds"]
         document: dict[str, t.Any] = {name: _typed(self.options.get(name), kind) for name, kind in FIELDS.items()}
         document["since_unix"] = round(since_unix, 3)
         document["expires_unix"] = round(clock.unix + lease_seconds, 3)
+        document["taken_from"] = taken_from
         document["lease"] = {
             "boot_id": clock.boot_id,
             "ends_since_boot": round(clock.since_boot + lease_seconds, 3),
@@ -352,17 +356,19 @@ class Lock:
     # -- to give it back
 
     def release(self, check_mode: bool) -> dict[str, t.Any]:
-        """Give it back. Somebody else's is left alone."""
+        """Give it back. Somebody else's is left alone; a run that was refused gives back what it never had."""
         for entry in self._look():
             if is_same_run(entry.holder, self.options):
                 self.path = entry.path
                 if not check_mode:
                     self._remove_own(entry.path)
             elif not entry.expired:
-                self.holder = entry.holder
-                self.warnings.append(
-                    "The lock is not this run's any more. " + describe_holder("This host", entry.holder, entry.path)
-                )
+                self.path, self.holder = entry.path, entry.holder
+                if entry.holder["taken_from"] == self.options["run_id"]:
+                    self.warnings.append(
+                        "The lock was taken from this run, whose lease was over. "
+                        + describe_holder("This host", entry.holder, entry.path)
+                    )
         return {**self.result(False), "warnings": self.warnings}
 
     def _remove_own(self, path: str) -> None:

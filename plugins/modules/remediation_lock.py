@@ -34,7 +34,7 @@ options:
   state:
     description:
       - V(acquired) takes the lock, or prolongs the lease where this run has it.
-      - V(released) gives it back. Somebody else's is left alone, with a warning.
+      - V(released) gives it back. Somebody else's is left alone, with a warning where it was taken from this run.
     type: str
     default: acquired
     choices: [acquired, released]
