@@ -68,6 +68,7 @@ COMPRESSED_SHARE = 0.5
 """A dump of fewer bytes than this share of the dataset's memory is not counted on when the free space is judged."""
 
 CHILD_GONE_SECONDS = 10.0
+NAMES_LIMIT = 100
 SAMPLE_SECONDS = 1.0
 
 
@@ -237,8 +238,7 @@ class _Rescue:
                     f"{clean_text(place.path)} is the server's own data directory: a copy beside the data is lost with "
                     "it. Name a directory elsewhere, on another file system where possible."
                 )
-            if _is_there(place.handle, self._name):
-                raise Refused(f"There is a file {self._name} in {clean_text(place.path)} already.")
+            self._name = self._free_name(place)
         free = free_bytes(self._system, place.handle)
         self.result["free_bytes_before"] = free
         reserve = int(self._parameters["minimum_free_bytes"])
@@ -248,6 +248,19 @@ class _Rescue:
                 f"{clean_text(place.path)} has {free} bytes free; the copy is expected to take {expected} ({source}) "
                 f"and {reserve} are to be left (minimum_free_bytes)."
             )
+
+    def _free_name(self, place: Place) -> str:
+        """The name, or where the module made it and there is one of that second, one with a number behind it."""
+        if not _is_there(place.handle, self._name):
+            return self._name
+        if self._parameters["name"]:
+            raise Refused(f"There is a file {self._name} in {clean_text(place.path)} already.")
+        stem = self._name[: -len(".rdb")]
+        numbered = (f"{stem}-{number}.rdb" for number in range(2, NAMES_LIMIT))
+        found = next((name for name in numbered if not _is_there(place.handle, name)), None)
+        if found is None:
+            raise Refused(f"There are too many files like {self._name} in {clean_text(place.path)}.")
+        return found
 
     @staticmethod
     def _existing_path(place: Place) -> str:

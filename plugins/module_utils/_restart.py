@@ -556,8 +556,14 @@ class _Restart:
         if self._parameters["daemon_reload"] or self._unit.get("NeedDaemonReload") == "yes":
             self._service.reload_manager()
         self._service.forget_failures()
-        self._service.restart()
+        # Noted first: an order that is not acknowledged may be carried out all the same.
         self.result["stage"] = "stopping"
+        try:
+            self._service.restart()
+        except ServiceError as error:
+            if not error.uncertain:
+                self.result["stage"] = "placed"
+            raise
         self.changes.append(change(service(self._service.unit), "running", "restarted", reversible=False))
 
     def _await_stop(self) -> None:
@@ -681,7 +687,7 @@ class _Restart:
     def explain(self, failure: str, check_mode: bool) -> None:
         """Where the data is, and what a person would type."""
         result = self.result
-        text = f"{self._options.address}: {failure}"
+        text = f"{self._options.address}: {failure.rstrip('.')}."
         file = self._parameters["rescue_file"]
         stage = result["stage"]
         if stage != "looked":

@@ -34,7 +34,11 @@ UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
 
 
 class ServiceError(Exception):
-    """systemctl can't do what is asked of it; ``str`` says why."""
+    """systemctl can't do what is asked of it; ``str`` says why. ``uncertain``: it may be done all the same."""
+
+    def __init__(self, message: str, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
 
 
 class Service:
@@ -75,7 +79,7 @@ class Service:
         said = clean_text(" ".join((result.stderr or result.stdout).split()))[:300]
         if result.rc == 124:
             said = f"no answer in {timeout_seconds:g} seconds"
-        raise ServiceError(f"systemctl {arguments[0]} failed: {said or f'exit code {result.rc}'}")
+        raise ServiceError(f"systemctl {arguments[0]} failed: {said or f'exit code {result.rc}'}.", result.rc == 124)
 
 
 def main_pid(properties: t.Mapping[str, str]) -> int | None:
