@@ -139,6 +139,9 @@ DEFAULTS = {
     "replicaof": "",
 }
 
+BUILT_IN_MODULE = ("valkey", "lua")
+"""MODULE LIST of Valkey 9.1 gives its scripting engine a path; CONFIG REWRITE writes no line for it."""
+
 ACL_SYNONYMS = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocommands": "-@all"}
 ACL_UNIMPORTANT = frozenset({"sanitize-payload", "resetchannels", "&*", "-@all", "resetkeys", "resetpass", "alldbs"})
 
@@ -298,11 +301,12 @@ def compare_modules(session: ConfigSession, lines: t.Sequence[list[str]]) -> lis
     written = [line[1] for line in lines if line[0] == "loadmodule" and len(line) > 1]
     entries = [_pairs(entry) for entry in reply] if isinstance(reply, list) else []
     if any("path" in entry for entry in entries):
-        # Built-in modules have no path.
+        # Since 7.0. Built-in modules have no path, but for one.
+        known = ["", *written]
         return [
             f"the module {clean_text(entry['path'])}"
             for entry in entries
-            if entry.get("path", "") not in ["", *written]
+            if entry.get("path", "") not in known and (session.server, entry["path"]) != BUILT_IN_MODULE
         ]
     return ["the loaded modules"] if len(entries) > len(written) else []
 

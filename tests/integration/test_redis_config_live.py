@@ -46,7 +46,7 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def start(lab: Lab, name: str, directory: Path, *lines: str, arguments: t.Sequence[str] = ()) -> tuple[Server, Path]:
+def start(lab: Lab, name: str, directory: Path, *lines: str, password: str | None = None) -> tuple[Server, Path]:
     """A server with a configuration file of its own that says where its data are."""
     directory.mkdir(exist_ok=True)
     file = directory / "server.conf"
@@ -56,17 +56,18 @@ def start(lab: Lab, name: str, directory: Path, *lines: str, arguments: t.Sequen
     wrapper.write_text(f'#!/bin/sh\nexec "{program}" "{file}" "$@"\n')
     wrapper.chmod(0o755)
     lab.binaries[f"{name}-file"] = wrapper
-    server = lab.start(f"{name}-file", *arguments, directory=directory)
+    server = lab.start(f"{name}-file", directory=directory)
     assert server is not None
     # What the command line says besides is written down, too: it would differ from the file for ever.
     with file.open("a") as handle:
         for parameter in ("port", "logfile", "unixsocket"):
-            handle.write(f"{parameter} {config(server, parameter)}\n")
+            handle.write(f"{parameter} {config(server, parameter, password)}\n")
     return server, file
 
 
-def config(server: Server, parameter: str) -> str:
-    return str(server.ask("CONFIG", "GET", parameter)[1])
+def config(server: Server, parameter: str, password: str | None = None) -> str:
+    login = [("AUTH", password)] if password else []
+    return str(server.ask_all([*login, ("CONFIG", "GET", parameter)])[-1][1])
 
 
 def change(server: Server, parameters: dict[str, t.Any], check_mode: bool = False, **more: t.Any) -> dict[str, t.Any]:
@@ -313,15 +314,15 @@ def test_what_is_not_ours_is_not_made_permanent(
     server, file = start(lab, name, tmp_path)
     trouble(server, file)
     written = file.read_text()
-    arguments = {"login_password": "another"} if trouble is foreign_default_user else {}
+    password = "another" if trouble is foreign_default_user else None
     for check_mode in (True, False):
-        result = change(server, {"maxmemory": "1gb"}, check_mode, rewrite="if_only_drift", **arguments)
+        result = change(server, {"maxmemory": "1gb"}, check_mode, rewrite="if_only_drift", login_password=password)
         assert "failed" not in result and result["rewritten"] is False
         assert said in result["rewrite_reason"]
         assert "hidden-secret" not in repr(result)
     assert [what for what, _before, _after in changes_of(result)] == ["config maxmemory"]
     assert file.read_text() == written
-    assert config(server, "maxmemory") == str(1024**3)
+    assert config(server, "maxmemory", password) == str(1024**3)
 
 
 def test_what_was_named_as_ours_before_is_kept(lab: Lab, name: str, tmp_path: Path) -> None:
@@ -334,13 +335,11 @@ def test_what_was_named_as_ours_before_is_kept(lab: Lab, name: str, tmp_path: Pa
 
 
 def test_users_and_passwords_of_the_file_are_no_drift(lab: Lab, name: str, tmp_path: Path) -> None:
-    server, file = start(
-        lab, name, tmp_path, "requirepass s3cret", "user alice on >pw ~a* +get", "masterauth s3cret2", "save 900 1"
-    )
-    # The lab's own questions need no password from here on.
-    monitor = change(server, {"timeout": 5}, rewrite="if_only_drift", login_password="s3cret")
-    assert monitor["rewritten"], monitor
-    assert "s3cret" not in repr(monitor)
+    lines = ("requirepass s3cret", "user alice on >pw ~a* +get", "masterauth s3cret2", "save 900 1")
+    server, file = start(lab, name, tmp_path, *lines, password="s3cret")
+    made = change(server, {"timeout": 5}, rewrite="if_only_drift", login_password="s3cret")
+    assert made["rewritten"], made
+    assert "s3cret" not in repr(made)
     again = change(server, {"timeout": 6}, rewrite="if_only_drift", login_password="s3cret")
     assert again["rewritten"], again
     assert "timeout 6" in file.read_text()
