@@ -53,7 +53,7 @@ Plan = dict[str, t.Any]
 Builder = t.Callable[[Situation], Work]
 
 # In the order in which they are carried out: writes first, then the copy, the host, limits, the directory from the
-# outside in, the server's settings, restarts.
+# outside in, restarts, and what a restart would forget.
 BUILDERS: dict[str, Builder] = {
     "emergency_unblock": plan_settings.emergency_unblock,
     "rescue": plan_settings.rescue,
@@ -68,11 +68,11 @@ BUILDERS: dict[str, Builder] = {
     "destination": plan_directory.destination,
     "orphan_temp_files": plan_directory.orphan_temp_files,
     "restore_dir": plan_directory.restore_dir,
+    "recreate_dir": plan_directory.recreate_dir,
+    "unit_sandbox": plan_directory.unit_sandbox,
     "oom_score": plan_settings.oom_score,
     "save_points": plan_settings.save_points,
     "maxmemory": plan_settings.maxmemory,
-    "recreate_dir": plan_directory.recreate_dir,
-    "unit_sandbox": plan_directory.unit_sandbox,
     "stop_writes": plan_settings.stop_writes,
 }
 HOST_WIDE = ("overcommit", "thp")
@@ -89,6 +89,18 @@ ON_REQUEST = (
 # Decided together with the proof, after everything else.
 AT_THE_END = (VERIFY, REWRITE)
 INCIDENT_ONLY = ("emergency_unblock", "rescue")
+# Fixes that restart the server, after a copy of every key.
+WITH_COPY = ("recreate_dir", "unit_sandbox")
+# What opting in needs beside the name of the fix.
+HOW_TO_ASK = {
+    "pids_limit": "It is given with remediate_pids_limit.",
+    "cgroup_memory": "It is given with remediate_cgroup_memory_bytes.",
+    "maxmemory": "It is given with remediate_maxmemory.",
+    "save_points": "They are given with remediate_save_points.",
+    "rescue": "Its place is given with remediate_rescue_dir.",
+    "unit_sandbox": "The place for that is given with remediate_rescue_dir.",
+}
+_NOTHING = Work({}, [])
 NOT_SELECTED = "not selected by the tags of this run"
 
 
@@ -116,6 +128,7 @@ class _Draft:
                 self.fixes.append({**entry, "changes": []})  # replaced when the end is decided
             else:
                 self.decide(entry, fix_id)
+        self.drop_included()
 
     def decide(self, entry: FixEntry, fix_id: str) -> None:
         situation = self.situation
@@ -124,7 +137,8 @@ class _Draft:
             reason = self.policy_reason(entry, fix_id)
             work = BUILDERS[fix_id](situation)
         except CannotFix as why:
-            self.fixes.append(entry_of(situation, fix_id, why.decision, why.reason))
+            if is_offered or self.is_worth_saying(fix_id, why):
+                self.fixes.append(entry_of(situation, fix_id, why.decision, why.reason))
             return
         if not work.changes:
             if is_offered:
@@ -138,6 +152,21 @@ class _Draft:
             reason = f"{reason.rstrip('.')}; {NOT_SELECTED}"
         self.fixes.append(entry_of(situation, fix_id, APPLY, reason, work))
 
+    def is_worth_saying(self, fix_id: str, why: CannotFix) -> bool:
+        """Of what only the operator's list names: a value is missing, or the value would do harm, or it is needed."""
+        needed = fix_id in INCIDENT_ONLY and self.situation.status_is_err
+        return why.decision == OPT_IN or fix_id == "maxmemory" or needed
+
+    def drop_included(self) -> None:
+        """A restart takes the copy itself; a second one would only bring it to the control node."""
+        copies = [fix for fix in WITH_COPY if (self.work.get(fix) or _NOTHING).arguments.get("rescue_directory")]
+        if not copies or self.situation.policy.rescue_control_dir is not None or "rescue" not in self.work:
+            return
+        del self.work["rescue"]
+        for position, entry in enumerate(self.fixes):
+            if entry["id"] == "rescue":
+                self.fixes[position] = {**entry, "reason": f"It is a step of {copies[0]}.", "changes": []}
+
     def policy_reason(self, entry: FixEntry, fix_id: str) -> str:
         """Why it is applied, before the facts are asked. Raises CannotFix where it isn't."""
         situation, policy = self.situation, self.situation.policy
@@ -148,7 +177,7 @@ class _Draft:
             raise CannotFix(decision, reason)
         if decision == OPT_IN:
             if fix_id not in policy.opt_in:
-                raise CannotFix(OPT_IN, reason)
+                raise CannotFix(OPT_IN, f"{reason} {HOW_TO_ASK.get(fix_id, '')}".strip())
             reason = f"{reason} remediate_opt_in names it."
         is_incident = fix_id in situation.incident_fixes or fix_id in INCIDENT_ONLY
         if policy.scope == "incident" and not is_incident:
@@ -232,7 +261,10 @@ def _order(drafts: t.Sequence[_Draft]) -> list[Action]:
             action = action_of(draft.situation, fix_id, work)
             if fix_id in HOST_WIDE:
                 action["address"] = None
-            fresh = [change for change in work.changes if _key(action, change) not in taken]
+            # A second copy is one.
+            fresh = [
+                change for change in work.changes if change.get("part") == "rescue" or _key(action, change) not in taken
+            ]
             if not fresh:
                 continue
             taken.update(_key(action, change) for change in fresh)

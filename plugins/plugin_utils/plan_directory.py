@@ -128,8 +128,10 @@ def place_of(situation: Situation, in_allowed_dirs: bool = True) -> dict[str, t.
     forbid_bad_storage(situation)
     forbid_read_only(situation)
     signals = situation.signals
-    if signals.get("directory_deleted") is not False:
-        raise CannotFix(MANUAL, "The directory has been deleted, or that is not known.")
+    if signals.get("directory_deleted") is True:
+        raise CannotFix(MANUAL, "The directory has been deleted.")
+    if signals.get("directory_deleted") is None:
+        raise CannotFix(MANUAL, "Whether the directory is still there is not known; run as root on the host (become).")
     if signals.get("directory_hidden") is True:
         raise CannotFix(MANUAL, "A mount covers the directory; only the server still stands in it.")
     view = mapping(situation.case.directory, "process_view")
@@ -147,6 +149,13 @@ def dump_name(situation: Situation) -> str:
     return name
 
 
+def need_no_attribute(situation: Situation) -> None:
+    """Raises CannotFix where an attribute of the directory refuses the change, and stays."""
+    goes = situation.opted_in("immutable") and "immutable" not in situation.policy.skip
+    if situation.signals.get("directory_attribute_blocks") is True and not goes:
+        raise CannotFix(MANUAL, "The directory is immutable or append-only; that comes first (immutable).")
+
+
 # Owner and mode ------------------------------------------------------------------------------------------------------
 
 
@@ -162,8 +171,7 @@ def data_dir(situation: Situation) -> Work:
     mode = _mode(text(directory, "owner", "mode"))
     if owner_uid is None or owner_gid is None or mode is None:
         raise CannotFix(MANUAL, "The owner and the mode of the directory are not known.")
-    if situation.signals.get("directory_attribute_blocks") is True and not situation.opted_in("immutable"):
-        raise CannotFix(MANUAL, "The directory is immutable or append-only; that comes first (immutable).")
+    need_no_attribute(situation)
     blocked_by = text(directory, "access", "blocked_by")
     if blocked_by not in (None, path):
         raise CannotFix(MANUAL, f"{blocked_by} blocks the way; that one is not the server's own.")
@@ -240,6 +248,7 @@ def _letters(attributes: t.Mapping[str, t.Any]) -> str:
 
 def destination(situation: Situation) -> Work:
     place, name = place_of(situation), dump_name(situation)
+    need_no_attribute(situation)
     dump = mapping(situation.case.directory, "dump")
     if text(dump, "name") != name or text(dump, "type") != "directory":
         raise CannotFix(MANUAL, "No directory is known to have the name of the dump.")
@@ -260,6 +269,7 @@ def destination(situation: Situation) -> Work:
 def orphan_temp_files(situation: Situation) -> Work:
     """Those that no process holds, each by its name. Everything else in the directory is somebody's."""
     place = place_of(situation, in_allowed_dirs=False)
+    need_no_attribute(situation)
     orphans = [
         entry
         for entry in entries(situation.case.directory, "temp_files")

@@ -77,11 +77,22 @@ def _on_server(instance: Document, fix: str, arguments: Mapping, now: float | No
     elif fix == "recreate_dir":
         _step_into(directory, arguments)
         _child(redis, "config")["dir"] = arguments["path"]
+    if arguments.get("drop_in"):
+        _keep_in_unit(_child(instance, "systemd"), arguments["drop_in"])
     _on_directory(directory, fix, arguments, now)
     if fix == "unit_sandbox" or (fix == "recreate_dir" and not arguments["without_restart"]):
         # A start makes the status ok; the dump is the copy of every key.
         _child(redis, "info")["rdb_last_bgsave_status"] = "ok"
         _child(directory, "dump").update({"exists": True, "type": "file"})
+
+
+def _keep_in_unit(systemd: Document, written: Mapping) -> None:
+    """The drop-in is there, and systemd has read it."""
+    paths = systemd.get("drop_in_paths")
+    systemd["drop_in_paths"] = [*(paths if isinstance(paths, list) else []), written["path"]]
+    name, _equals, value = str(written["content"]).splitlines()[-1].partition("=")
+    if name in _child(systemd, "limits"):
+        systemd["limits"][name] = UNLIMITED if value == "infinity" else int(value)
 
 
 def _move(instance: Document, parameters: Mapping) -> None:

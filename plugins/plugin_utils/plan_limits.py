@@ -21,7 +21,12 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case imp
     need_process,
     need_root,
 )
-from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_units import drop_in, part, unit_of
+from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_units import (
+    drop_in,
+    later_drop_ins,
+    part,
+    unit_of,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Limit
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     UNLIMITED,
@@ -104,7 +109,7 @@ def _process_limit(situation: Situation, fix_id: str, resource: str, value: floa
     setting = "infinity" if wanted == NO_LIMIT else str(int(wanted))
     written, more, unit = _keep(situation, fix_id, resource, setting)
     arguments = {**process, "resource": resource, "value": _spell(value), "unit": unit, "drop_in": written}
-    return Work(arguments, changes + more, [*commands, *_unit_commands(situation, written)], _note(written))
+    return Work(arguments, changes + more, [*commands, *_unit_commands(situation, written)], _note(situation, written))
 
 
 def _keep(
@@ -125,8 +130,13 @@ def _unit_commands(situation: Situation, written: dict[str, str] | None) -> list
     return [situation.command("systemctl edit {unit}") + f"  # {setting}"]
 
 
-def _note(written: dict[str, str] | None) -> str | None:
-    return None if written else "No systemd service is known that could keep it: a restart of the server loses it."
+def _note(situation: Situation, written: dict[str, str] | None) -> str | None:
+    if written is None:
+        return "No systemd service is known that could keep it: a restart of the server loses it."
+    later = later_drop_ins(situation, written["path"])
+    return (
+        f"Look into {', '.join(later[:3])}: it is read after the drop-in and may set another value." if later else None
+    )
 
 
 # Control groups ------------------------------------------------------------------------------------------------------
@@ -197,4 +207,4 @@ def _group_limit(situation: Situation, fix_id: str, controller: str, path: str, 
             situation.command("systemctl set-property {unit}")
             + f" {name}={'infinity' if value == NO_LIMIT else int(value)}"
         ]
-    return Work(arguments, changes + more, commands, _note(written) if changes else None)
+    return Work(arguments, changes + more, commands, _note(situation, written) if changes else None)

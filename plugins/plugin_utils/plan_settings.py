@@ -232,5 +232,5 @@ def rewrite_config(situation: Situation, own_parameters: t.Iterable[str], drift:
             )
             raise CannotFix(OPT_IN, f"{why}: a rewrite would make those permanent too.")
         rewrite = "yes"
-    change = _changes.change(_changes.configuration_file(path), "as at the start", "running values", reversible=False)
+    change = _changes.change(_changes.configuration_file(path), "as at the start", "running values")
     return Work({"parameters": {}, "rewrite": rewrite, "own_parameters": own}, [change])
