@@ -56,13 +56,21 @@ class ActionModule(ActionBase):
             result.update(look.trouble or {})
         else:
             plan = build_plan(look.evidence, look.diagnoses, rules, policy, check_mode=self._task.check_mode)
-            result["instances"] = [{**item, "facts": look.facts.get(item["address"])} for item in plan["instances"]]
+            seen = {instance["address"]: instance for instance in look.evidence["instances"]}
+            result["instances"] = [
+                {
+                    **item,
+                    "connection": remediation_run.with_tls(item["connection"], seen[item["address"]]),
+                    "facts": look.facts[item["address"]],
+                }
+                for item in plan["instances"]
+            ]
             result["actions"] = plan["actions"]
             if not look.diagnoses:
                 result["gaps"] = look.evidence.get("gaps") or []
             if result["actions"]:
                 result["record_path"] = remediation_run.open_record(
-                    options["record_dir"], host, plan["instances"], self._task.check_mode
+                    options["record_dir"], host, result["instances"], self._task.check_mode
                 )
         if options["show"]:
             output.say(remediation_screen.render_plan(result, host, self._task.check_mode))

@@ -15,12 +15,15 @@ from ansible_collections.redisops.persistence.plugins.module_utils._options impo
 Options = dict[str, t.Any]
 
 
-def redis_connection(address: object, instances: object = None, defaults: object = None) -> Options:
+def redis_connection(
+    address: object, instances: object = None, defaults: object = None, found: object = None
+) -> Options:
     """The connection options of the server at ``address``: those of the user's entry for it, or its place alone.
 
     :param address: ``host:port``, ``[v6]:port`` or ``unix:/path`` as a diagnosis spells it; empty for no server.
     :param instances: the user's list of connection options (``redis_instances``), or nothing where servers are found.
     :param defaults: options for all of them.
+    :param found: ``[{address, connection}]`` of a plan: how servers were found that the user has not listed.
     :return: options without those that have no value.
     """
     if address is None or address == "":
@@ -35,6 +38,9 @@ def redis_connection(address: object, instances: object = None, defaults: object
         merged = merge_options(_options(entry, f"server {number}"), shared)
         if ConnectionOptions.from_mapping(merged).address == address:
             return merged
+    for item in found if isinstance(found, (list, tuple)) else []:
+        if isinstance(item, dict) and item.get("address") == address and isinstance(item.get("connection"), dict):
+            return merge_options(_options(item["connection"], f"the connection of {address}"), shared)
     return merge_options(place_of(address), shared)
 
 

@@ -11,7 +11,8 @@ module: remediation_conclusion
 short_description: Says what a remediation has achieved for each server of a host
 version_added: 0.1.0
 description:
-  - Looks at the host once more where something was done, and gives one document for each server with its result, the changes made, the proof, and what is left.
+  - Looks at the host once more where something was done, and gives one document for each server with its result, the changes made, the proof, and
+    what is left.
   - Changes nothing on the host. It ends the record of the run.
   - It is the last step of the role P(redisops.persistence.remediate#role) on a host.
 author:
@@ -234,7 +235,8 @@ cured_all:
   sample: true
 must_fail:
   description:
-    - Whether the play must fail for this host. That is so for a server that still can't save, for one that could not be examined, and where a fix or the
+    - Whether the play must fail for this host. That is so for a server that still can't save, for one that could not be examined, and where a fix
+      or the
       proof has failed.
     - In check mode the cure itself is not foretold. There it is so where nothing would be done about a server that can't save.
   returned: always

@@ -11,8 +11,10 @@ module: remediation_plan
 short_description: Plans what is done about servers that can't save, or soon couldn't
 version_added: 0.1.0
 description:
-  - Gathers and judges as M(redisops.persistence.redis_diagnosis_info) does, and decides for each fix that helps whether it is applied, waits to be asked for, is refused, or is for a person.
-  - Changes nothing on the host. Where something will be done, the record of the run is opened on the control node, so that no change is made that can't be recorded.
+  - Gathers and judges as M(redisops.persistence.redis_diagnosis_info) does, and decides for each fix that helps whether it is applied, waits to be
+    asked for, is refused, or is for a person.
+  - Changes nothing on the host. Where something will be done, the record of the run is opened on the control node, so that no change is made that
+    can't be recorded.
   - It is the first step of the role P(redisops.persistence.remediate#role), which carries the plan out.
 author:
   - The redisops.persistence contributors (@redisops)
@@ -219,7 +221,8 @@ instances:
 actions:
   description:
     - What is carried out, in this order.
-    - In check mode with the proof and what follows it, as far as they can be foretold. Otherwise M(redisops.persistence.remediation_verification) gives those.
+    - In check mode with the proof and what follows it, as far as they can be foretold. Otherwise M(redisops.persistence.remediation_verification)
+      gives those.
   returned: always
   type: list
   elements: dict

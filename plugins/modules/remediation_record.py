@@ -11,9 +11,12 @@ module: remediation_record
 short_description: Notes in the record of a run what becomes of one action
 version_added: 0.1.0
 description:
-  - Appends to the record that M(redisops.persistence.remediation_plan) or M(redisops.persistence.remediation_rollback) has opened on the control node, which is replaced whole or not at all. No host is asked.
-  - The intent with the values before is written before an action is carried out, so that a run that dies leaves no change behind that nobody knows of.
-  - In check mode the prediction of the run is kept in the same form in Ansible's temporary directory, which ends with the run. Passwords are in neither.
+  - Appends to the record that M(redisops.persistence.remediation_plan) or M(redisops.persistence.remediation_rollback) has opened on the control
+    node, which is replaced whole or not at all. No host is asked.
+  - The intent with the values before is written before an action is carried out, so that a run that dies leaves no change behind that nobody knows
+    of.
+  - In check mode the prediction of the run is kept in the same form in Ansible's temporary directory, which ends with the run. Passwords are in
+    neither.
 author:
   - The redisops.persistence contributors (@redisops)
 extends_documentation_fragment:

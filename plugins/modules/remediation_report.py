@@ -11,9 +11,11 @@ module: remediation_report
 short_description: Sums up what a remediation has achieved on the hosts of a play
 version_added: 0.1.0
 description:
-  - Writes C(report.json) on the control node and prints the fleet in one line, from the host fact C(remediate_results) that the role P(redisops.persistence.remediate#role) sets.
+  - Writes C(report.json) on the control node and prints the fleet in one line, from the host fact C(remediate_results) that the role
+    P(redisops.persistence.remediate#role) sets.
   - Asks no host anything, and is meant to run once, after all hosts. It never fails for what the hosts have come to.
-  - With C(serial) the report grows with each batch, and the line is printed after the last one. With a strategy that runs host by host it waits for the last host.
+  - With C(serial) the report grows with each batch, and the line is printed after the last one. With a strategy that runs host by host it waits for
+    the last host.
 author:
   - The redisops.persistence contributors (@redisops)
 extends_documentation_fragment:

@@ -11,7 +11,8 @@ module: remediation_rollback
 short_description: Plans what puts back the changes of a remediation
 version_added: 0.1.0
 description:
-  - Reads the record of a run on the control node and gives the actions that put back what can be put back, the last change first, and a list of what can't be.
+  - Reads the record of a run on the control node and gives the actions that put back what can be put back, the last change first, and a list of
+    what can't be.
   - The host is asked only which processes its servers are now, where an action needs one. Nothing is changed.
   - The modules that carry the actions out leave alone what somebody else has changed since.
 author:

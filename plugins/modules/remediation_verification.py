@@ -11,7 +11,8 @@ module: remediation_verification
 short_description: Decides after the fixes which saves may be started to prove the cure
 version_added: 0.1.0
 description:
-  - Looks at the host again and decides for each server whether one C(BGSAVE) is started. None is where the forecast says that it would fail, or take the server down.
+  - Looks at the host again and decides for each server whether one C(BGSAVE) is started. None is where the forecast says that it would fail, or
+    take the server down.
   - Changes nothing on the host. What is decided is noted in the record of the run.
   - It is a step of the role P(redisops.persistence.remediate#role).
 author:

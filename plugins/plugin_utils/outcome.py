@@ -282,13 +282,15 @@ class _Verdict:
 
     def _judge_prediction(self) -> tuple[str, str]:
         failures = self._failures()
-        if failures or (self.run.error and self._has_work()):
-            return FAILED, self._said("check mode", *failures, self.run.error)
+        if failures:
+            return FAILED, self._said(f"check mode: {failures[0]}", *failures[1:], self.run.error)
+        if self.run.error and self._has_work():
+            return FAILED if self.run.entries else REFUSED, self._said(f"check mode: {self.run.error}")
         refusals = self._refusals() if is_failing(self.before) else []
         if refusals and not self.changes:
             return REFUSED, self._said("check mode: no change would be made", *refusals)
         number_of_changes = count(len(self.changes), "change") if self.changes else "no change"
-        return UNCHANGED, self._said(f"check mode: {number_of_changes} would be made", *refusals)
+        return UNCHANGED, self._said(f"check mode: {number_of_changes} would be made")
 
     def _has_work(self) -> bool:
         return any(
@@ -400,11 +402,7 @@ class _Verdict:
         ]
         wanted = _against_causes(entries(self.after or self.before, "fixes"))
         helpful = [fix for fix in refused if _identity(fix) in wanted] or refused
-        sentences = [
-            f"{'It' if fix['id'] == 'manual' else plain(fix['id'])} {_DECISION_WORDS[str(fix['decision'])]}: "
-            f"{plain(fix.get('reason'))}"
-            for fix in helpful[:_REASON_LIMIT]
-        ]
+        sentences = [_refusal(fix) for fix in helpful[:_REASON_LIMIT]]
         if not sentences:
             verify = next((fix for fix in self.plan if fix.get("id") == VERIFY), None)
             if verify is not None and verify.get("decision") in _DECISION_WORDS:
@@ -422,6 +420,13 @@ def _against_causes(fixes: list[Mapping]) -> set[tuple[t.Any, t.Any]]:
     names = [fix.get("id") for fix in fixes]
     end = names.index(VERIFY) if VERIFY in names else len(fixes)
     return {_identity(fix) for fix in fixes[:end]}
+
+
+def _refusal(fix: Mapping) -> str:
+    reason = plain(fix.get("reason"))
+    if fix.get("id") == "manual":
+        return f"By hand: {reason}"
+    return f"{plain(fix.get('id'))} {_DECISION_WORDS[str(fix['decision'])]}: {reason}"
 
 
 def _with_decisions(plan: list[Mapping], decisions: list[Mapping]) -> list[Document]:

@@ -297,6 +297,8 @@ def note(
     is_skipped = bool(outcome.get("skipped")) and not entry["changes"]
     entry["state"] = SKIPPED if state == DONE and is_skipped else state
     entry["ended_unix"] = now
+    if document.get("kind") == ROLLBACK:
+        close(document, now)  # nothing follows its last action that would
     if state == FAILED:
         entry["error"] = _words(error or outcome.get("msg") or outcome.get("message") or "It failed without a message.")
     return entry

@@ -19,7 +19,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import gather
 from ansible_collections.redisops.persistence.plugins.plugin_utils.outcome import facts_of
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Policy, PolicyError
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules
-from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, integer, mapping
 
 _MODULE_OPTIONS: dict[str, t.Any] = {
     **instances_argument_spec(),
@@ -136,6 +136,12 @@ def write_record(path: str | None, host: str, document: Document, check_mode: bo
         record.write(place, document)
     except OSError as error:
         raise output.refusal(f"{host}: the record {place} can't be written: {error.strerror or error}") from None
+
+
+def with_tls(connection: Mapping, instance: Mapping) -> Document:
+    """How a server is reached, and that its port speaks TLS where its own configuration says so."""
+    port = integer(instance, "redis", "config", "tls-port")
+    return {**connection, "tls": True} if port and port == connection.get("login_port") else dict(connection)
 
 
 def changed_servers(document: Document, plan: Values) -> list[str]:

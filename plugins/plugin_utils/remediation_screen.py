@@ -36,7 +36,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
 _VALUE_LIMIT = 120
 _CHANGES_LIMIT = 12
 _COMMANDS_LIMIT = 4
-_LEFT_LIMIT = 8
+_MANUAL_LIMIT = 3
 _DECISIONS = {
     "apply": "",
     "opt_in": "waits to be asked for",
@@ -148,10 +148,13 @@ def _outcome(document: Mapping, host: str) -> str:
         lines.extend(change_lines(changes))
     lines.extend(labelled("Proof", _proof(mapping(document, "proof"))))
     left = entries(document, "left")
-    if left:
-        names = [_left(fix) for fix in left[:_LEFT_LIMIT]]
-        rest = len(left) - _LEFT_LIMIT
-        lines.extend(labelled("Left", ", ".join(names) + (f" … and {rest} more" if rest > 0 else "")))
+    names = [_left(fix) for fix in left if fix.get("id") != "manual"]
+    lines.extend(labelled("Left", ", ".join(names)))
+    reasons = [plain(fix.get("reason")) for fix in left if fix.get("id") == "manual"]
+    for reason in reasons[:_MANUAL_LIMIT]:
+        lines.extend(labelled("By hand", reason))
+    if len(reasons) > _MANUAL_LIMIT:
+        lines.append(f"{INDENT}… and {len(reasons) - _MANUAL_LIMIT} more: report.json has them")
     return "\n".join(lines)
 
 
@@ -176,19 +179,16 @@ def _seconds(seconds: float) -> str:
 
 def _left(fix: Mapping) -> str:
     words = _DECISIONS.get(str(fix.get("decision")), "")
-    name = plain(fix.get("id"))
-    if name == "manual":
-        return f"by hand: {plain(fix.get('reason'))}"
-    return f"{name} ({words})" if words else name
+    return f"{plain(fix.get('id'))} ({words})" if words else plain(fix.get("id"))
 
 
 def render_rollback(result: Mapping, host: str, check_mode: bool) -> str:
     """What a rollback puts back, the last change first, and what it can't."""
-    lines = [rule(f"{plain(host)}  rollback", f"{len(entries(result, 'actions'))} to put back")]
+    lines = [rule(f"{plain(host)}  rollback", f"{len(entries(result, 'actions'))} to undo")]
     if not result.get("record"):
         return "\n".join(["", *lines, f"{MARGIN}There is no record of a change on this host.", ""])
     lines.extend(labelled("Record", plain(result["record"])))
-    label = "Would put back" if check_mode else "Puts back"
+    label = "Would undo" if check_mode else "Will undo"
     for action in entries(result, "actions"):
         where = f" of {plain(action['address'])}" if action.get("address") else ""
         lines.extend(labelled(label, f"{plain(action.get('fix'))}{where}"))
