@@ -36,6 +36,7 @@ RUNS: dict[str, dict[str, t.Any]] = {
     "kernel_setting": {"name": "vm.overcommit_memory", "value": "1", "boot": "unchanged", "running": False},
     "process_limit": {"pid": "{pid}", "resource": "fsize", "value": "unlimited"},
     "cgroup_limit": {"pid": "{pid}", "controller": "pids", "path": "/", "value": "unlimited"},
+    "redis_config": {"login_port": "{port}", "parameters": {"maxmemory": "1gb"}, "rewrite": "if_only_drift"},
     "redis_emergency_unblock": {"login_port": "{port}", "seconds": 30},
     "redis_data_directory": {"pid": "{pid}", "path": "{data}", "mode": "0711", "allowed_dirs": ["{data}"]},
     "redis_temp_files": {"pid": "{pid}", "path": "{data}", "names": ["temp-1.rdb", "no temporary file"]},
