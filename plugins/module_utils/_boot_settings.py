@@ -118,7 +118,7 @@ def resolve(candidates: list[Candidate], managed_by: str | None) -> dict[str, t.
                 "note": note,
             }
         )
-    boot = {
+    boot: dict[str, t.Any] = {
         "value": winner.value if winner else None,
         "source": winner.source if winner else None,
         "candidates": entries,
