@@ -43,6 +43,11 @@ _PARAMETERS = {
 _LIMITS = {"process_limit": "nproc", "file_size_limit": "fsize"}
 _GROUPS = {"pids_limit": "pids", "cgroup_memory": "memory"}
 _RESTARTS = ("recreate_dir", "unit_sandbox")
+# What a drop-in of ours may say: one limit, as plan_units writes it.
+_DROP_IN = re.compile(
+    re.escape(MARK) + r"[^\n]*\n\[Service\]\n(?:LimitNPROC|LimitFSIZE|TasksMax|MemoryMax)=(?:\d{1,20}|infinity)\n\Z",
+    re.ASCII,
+)
 _OWNER = re.compile(r"(\d{1,10}):(\d{1,10})\Z", re.ASCII)
 _MODE = re.compile(r"0?[0-7]{3,4}\Z", re.ASCII)
 _OPEN_TO_ALL = 0o002
@@ -298,8 +303,8 @@ class _Inverse:
         if change is None:
             return None
         before = change.get("before")
-        if before is not None and not (isinstance(before, str) and before.startswith(MARK)):
-            raise self._broken(f"{path} was not a drop-in of this collection")
+        if before is not None and not (isinstance(before, str) and _DROP_IN.match(before)):
+            raise self._broken(f"what {path} is to say again is no limit in a drop-in of this collection")
         self._take(_changes.directory(posixpath.dirname(path)))
         return {"path": path, "content": before}
 
