@@ -108,8 +108,9 @@ def change_configuration(parameters: t.Mapping[str, t.Any], system: System, chec
         wanted = read_wishes(parameters["parameters"] or {})
         expected = read_wishes(parameters["expected"] or {})
         own_names = read_names([*wanted, *(parameters["own_parameters"] or [])])
+        assumed = read_wishes(parameters["assumed"] or {}) if check_mode else {}
         with closing(open_session(parameters, system, Gaps())) as session:
-            run = _Run(session, system, check_mode, result)
+            run = _Run(session, system, check_mode, result, assumed)
             run.set_all(wanted, expected)
             if parameters["rewrite"] != "no":
                 run.rewrite(own_names, parameters["rewrite"] == "yes")
@@ -207,8 +208,16 @@ def guard_name(name: str, file_value: str | None) -> str | None:
 class _Run:
     """One server from before to after. Every method raises ConfigFailure."""
 
-    def __init__(self, session: ConfigSession, system: System, check_mode: bool, result: dict[str, t.Any]) -> None:
+    def __init__(
+        self,
+        session: ConfigSession,
+        system: System,
+        check_mode: bool,
+        result: dict[str, t.Any],
+        assumed: t.Mapping[str, str],
+    ) -> None:
         self._session = session
+        self._assumed = assumed
         self._system = system
         self._check_mode = check_mode
         self._result = result
@@ -395,8 +404,10 @@ class _Run:
         self._note_file(file, drift)
 
     def _running_afterwards(self) -> dict[str, str]:
-        """All parameters as they run, or would run after this call in check mode."""
-        return {**self._session.get_all(), **self._set}
+        """All parameters as they run, or would run in check mode after this call and what was to come before it."""
+        running = self._session.get_all()
+        assumed = {name: value for name, value in self._assumed.items() if name in running}
+        return {**running, **assumed, **self._set}
 
     def _check_rewritable(self, file: ConfigurationFile, running: t.Mapping[str, str]) -> None:
         if not file.path:

@@ -62,6 +62,12 @@ options:
     type: list
     elements: str
     default: []
+  assumed:
+    description:
+      - Values that earlier tasks of the same run would have set by now. In check mode O(rewrite) is foretold as if they ran.
+      - Not used otherwise.
+    type: dict
+    default: {}
 notes:
   - The user needs C(+info +config|get +config|set), for O(rewrite) also C(+config|rewrite), and for O(rewrite=if_only_drift) also C(+acl|list)
     and, where modules are loaded, C(+module|list).
@@ -198,6 +204,7 @@ def main() -> None:
             "expected": {"type": "dict", "default": {}},
             "rewrite": {"type": "str", "default": "no", "choices": ["no", "yes", "if_only_drift"]},
             "own_parameters": {"type": "list", "elements": "str", "default": []},
+            "assumed": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

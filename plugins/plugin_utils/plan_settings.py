@@ -233,4 +233,8 @@ def rewrite_config(situation: Situation, own_parameters: t.Iterable[str], drift:
             raise CannotFix(OPT_IN, f"{why}: a rewrite would make those permanent too.")
         rewrite = "yes"
     change = _changes.change(_changes.configuration_file(path), "as at the start", "running values")
-    return Work({"parameters": {}, "rewrite": rewrite, "own_parameters": own}, [change])
+    # In check mode the fixes before have set nothing: the prediction needs to know what they would have set.
+    values = mapping(situation.case.redis, "config")
+    assumed = {name: str(values[name]) for name in own if name in values}
+    arguments = {"parameters": {}, "rewrite": rewrite, "own_parameters": own, "assumed": assumed}
+    return Work(arguments, [change])

@@ -77,6 +77,7 @@ def change(server: Server, parameters: dict[str, t.Any], check_mode: bool = Fals
         "expected": {},
         "rewrite": "no",
         "own_parameters": [],
+        "assumed": {},
         **more,
     }
     return change_configuration(options, system(), check_mode)
@@ -332,6 +333,21 @@ def test_what_was_named_as_ours_before_is_kept(lab: Lab, name: str, tmp_path: Pa
     made = change(server, {}, rewrite="if_only_drift", own_parameters=["timeout"])
     assert made["rewritten"] and made["changes"] == predicted["changes"] and len(made["changes"]) == 1
     assert "timeout 77" in file.read_text()
+
+
+def test_prediction_of_what_tasks_before_would_have_set(lab: Lab, name: str, tmp_path: Path) -> None:
+    server, file = start(lab, name, tmp_path)
+    ours: dict[str, t.Any] = {"rewrite": "if_only_drift", "own_parameters": ["timeout"], "assumed": {"timeout": "77"}}
+    written = file.read_text()
+    predicted = change(server, {}, check_mode=True, **ours)
+    assert (file.read_text(), config(server, "timeout")) == (written, "0")
+    server.ask("CONFIG", "SET", "timeout", "77")
+    made = change(server, {}, **ours)
+    assert made["rewritten"] and made["changes"] == predicted["changes"] and len(made["changes"]) == 1
+    # What is assumed is for check mode alone.
+    server.ask("CONFIG", "SET", "timeout", "0")
+    server.ask("CONFIG", "REWRITE")
+    assert change(server, {}, **ours)["changes"] == []
 
 
 def test_users_and_passwords_of_the_file_are_no_drift(lab: Lab, name: str, tmp_path: Path) -> None:

@@ -879,6 +879,7 @@ def test_writes_are_refused_after_a_failed_save_and_the_file_keeps_it() -> None:
         "parameters": {},
         "rewrite": "if_only_drift",
         "own_parameters": ["stop-writes-on-bgsave-error"],
+        "assumed": {"stop-writes-on-bgsave-error": "yes"},
     }
     assert actions(plan(document)) == ["stop_writes"]
 
