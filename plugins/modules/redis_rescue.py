@@ -180,6 +180,46 @@ path:
   returned: always
   type: str
   sample: /var/backups/redis/127.0.0.1-6379-20260101T120000Z.rdb
+uid:
+  description: Owner of the file, as Ansible adds it for every RV(path).
+  returned: when the file is there
+  type: int
+  sample: 0
+gid:
+  description: Group of the file.
+  returned: when the file is there
+  type: int
+  sample: 0
+owner:
+  description: Name of the owner.
+  returned: when the file is there
+  type: str
+  sample: root
+group:
+  description: Name of the group.
+  returned: when the file is there
+  type: str
+  sample: root
+mode:
+  description: Permissions of the file.
+  returned: when the file is there
+  type: str
+  sample: "0600"
+size:
+  description: Its size in bytes.
+  returned: when the file is there
+  type: int
+  sample: 734003200
+secontext:
+  description: Its SELinux context.
+  returned: when the file is there, and the host has SELinux
+  type: str
+  sample: unconfined_u:object_r:var_t:s0
+state:
+  description: V(file), or V(absent) in check mode. Ansible adds it.
+  returned: when RV(path) is not V(null)
+  type: str
+  sample: file
 size_bytes:
   description: Bytes that came.
   returned: always

@@ -71,7 +71,7 @@ def start(lab: Lab, name: str, *arguments: str, **options: t.Any) -> Server:
     return server
 
 
-def rescue(server: Server | None, directory: Path, check_mode: bool = False, **options: t.Any) -> Outcome:
+def rescue(server: Server | None, directory: Path | str, check_mode: bool = False, **options: t.Any) -> Outcome:
     where = {} if server is None else {"login_port": server.port}
     return rescue_server({**DEFAULTS, **where, "directory": str(directory), **options}, system(), check_mode)
 
@@ -102,7 +102,7 @@ def digest_of_file(lab: Lab, name: str, file: str) -> str:
         shutil.copy(file, directory / "dump.rdb")
         loaded = start(lab, name, directory=directory)
         try:
-            wait_for(lambda: "loading:0" in str(loaded.ask("INFO", "persistence")))
+            wait_for(lambda: "\nloading:0" in str(loaded.ask("INFO", "persistence")))
             return digest(loaded)
         finally:
             loaded.stop()
@@ -431,7 +431,7 @@ BAD_PLACES = ("/", "/etc/cron.d", "/etc/redis", "/root/.ssh", "/usr/share", "/pr
 @pytest.mark.parametrize("place", BAD_PLACES)
 def test_places_of_the_system_are_refused(place: str, lab: Lab) -> None:
     server = start(lab, next(iter(lab.binaries)))
-    outcome = rescue(server, Path("/"), directory=place)
+    outcome = rescue(server, place)
     server.stop()
     assert outcome.failure is not None and "can't be used" in outcome.failure
     assert outcome.result["changed"] is False

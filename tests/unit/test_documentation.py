@@ -41,6 +41,9 @@ RUNS: dict[str, dict[str, t.Any]] = {
     "redis_data_directory": {"pid": "{pid}", "path": "{data}", "mode": "0711", "allowed_dirs": ["{data}"]},
     "redis_temp_files": {"pid": "{pid}", "path": "{data}", "names": ["temp-1.rdb", "no temporary file"]},
     "remediation_lock": {"run_id": "documentation", "state": "released"},
+    "redis_rescue": {"login_port": "{port}", "directory": "{scratch}"},
+    # Refused: nothing runs this server as a service.
+    "redis_restart": {"login_port": "{port}", "pid": "{pid}", "unit": "none.service", "directory": "{data}"},
 }
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -210,6 +213,7 @@ def results() -> t.Iterator[dict[str, dict[str, t.Any]]]:
         server.break_saves()
         server.save()
         places = {"{port}": server.port, "{pid}": server.pid, "{data}": str(server.data)}
+        places["{scratch}"] = str(directory / "scratch")
         tasks: list[dict[str, t.Any]] = []
         for module in sorted(set(RUNS) & set(MODULES)):
             tasks.append(
