@@ -28,7 +28,7 @@ CLIENTS = ("redis-py", "redis-cli")
 SECRET = "s3cret with blank"
 PARAMETER = "stop-writes-on-bgsave-error"
 MODULE = "ansible_collections.redisops.persistence.plugins.modules.redis_emergency_unblock"
-END_SECONDS = 8.0
+END_SECONDS = 20.0
 
 # Runs the module as ansible-core does, but for the zip: arguments in memory, no redis-py where that is to be missing,
 # and the collection's files out of reach once the module has begun, as they are when the zip is removed.
@@ -196,7 +196,7 @@ def test_a_save_that_succeeds_ends_it(patient: Patient, client: str) -> None:
     assert patient.value == "yes" and patient.state_file() is None
     began = time.monotonic()
     made = patient.run(client, seconds=600)
-    assert time.monotonic() - began < 10, "the watcher holds the module's pipes open"
+    assert time.monotonic() - began < 60, "the watcher holds the module's pipes open"
     assert made["changes"] == predicted["changes"] and made["diff"] == predicted["diff"]
     assert [(entry["what"], entry["before"], entry["after"]) for entry in made["changes"]] == [
         (f"config {PARAMETER}", "yes", "no")
@@ -226,13 +226,13 @@ def test_the_deadline_ends_it(patient: Patient, client: str) -> None:
 
 
 def test_a_second_present_moves_the_end(patient: Patient) -> None:
-    first = patient.run(seconds=4)
-    second = patient.run(seconds=12)
+    first = patient.run(seconds=10)
+    second = patient.run(seconds=25)
     assert second["extended"] and second["watcher_pid"] == first["watcher_pid"]
     assert second["deadline_unix"] > first["deadline_unix"]
-    time.sleep(6)
+    time.sleep(max(0.0, first["deadline_unix"] + 3 - time.time()))
     assert patient.value == "no"
-    patient.wait_for("yes", 14)
+    patient.wait_for("yes", 30)
 
 
 def test_absent_puts_it_back_at_once(patient: Patient, client: str) -> None:
@@ -243,7 +243,7 @@ def test_absent_puts_it_back_at_once(patient: Patient, client: str) -> None:
     assert back["changes"] == predicted["changes"]
     assert [(entry["before"], entry["after"]) for entry in back["changes"]] == [("no", "yes")]
     assert patient.value == "yes"
-    assert has_ended(made["watcher_pid"], 1) and patient.state_file() is None
+    assert has_ended(made["watcher_pid"], 2) and patient.state_file() is None
     again = patient.run(client, state="absent")
     assert (again["changed"], again["changes"]) == (False, [])
 
