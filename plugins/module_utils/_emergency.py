@@ -27,6 +27,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._config_sessi
 from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import (
     State,
     StateFailure,
+    forget_old_states,
     locked,
     read_state,
     remove_state,
@@ -60,6 +61,7 @@ def run_emergency(parameters: t.Mapping[str, t.Any], system: System, check_mode:
                 act(session, parameters["seconds"], system, True, result)
             else:
                 with locked(system):
+                    forget_old_states(system)
                     act(session, parameters["seconds"], system, False, result)
     except (ConfigFailure, StateFailure) as failure:
         result.update(failed=True, msg=f"{result['address']}: {failure}")

@@ -24,6 +24,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._system impor
 
 STATE_VERSION = 1
 SIZE_LIMIT_BYTES = 4096
+OLD_SECONDS = 86400.0
+SWEEP_LIMIT = 256
 LOCK_WAIT_SECONDS = 30.0
 LOCK_PAUSE_SECONDS = 0.05
 
@@ -126,6 +128,23 @@ def remove_state(system: System, server_run_id: str, run: str) -> None:
     for directory in directories():
         with contextlib.suppress(OSError):
             os.unlink(system.path(f"{directory}/{file_name(server_run_id)}"))
+
+
+def forget_old_states(system: System) -> None:
+    """Remove what watchers left whose server went away, a day after their deadline. Call it with the lock held."""
+    for directory in directories():
+        place = system.path(directory)
+        if not _is_trusted_directory(place):
+            continue
+        for name in system.list_directory(directory)[:SWEEP_LIMIT]:
+            if not re.match(r"emergency-[0-9A-Za-z]+\.json\Z", name):
+                continue
+            state = parse_state(_read_own_file(os.path.join(place, name)))
+            if state is None or watcher_is_alive(system, state):
+                continue
+            if system.clock() - state.deadline_unix > OLD_SECONDS:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(place, name))
 
 
 def parse_state(text: str | None) -> State | None:

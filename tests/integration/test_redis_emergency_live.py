@@ -157,6 +157,8 @@ class Patient:
         for pid in self.watchers:
             if is_watcher(pid):
                 os.kill(pid, signal.SIGTERM)
+                # While the server lives: else the watcher leaves its state, which says what is left to do.
+                has_ended(pid)
         self.server.stop()
 
 

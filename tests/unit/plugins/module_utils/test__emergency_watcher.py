@@ -15,6 +15,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._config_sessi
 from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import (
     State,
     StateFailure,
+    forget_old_states,
     locked,
     parse_state,
     process_start_ticks,
@@ -241,6 +242,18 @@ def test_a_state_of_another_user_is_not_believed(own_directory: Path) -> None:
     file = own_directory / f"emergency-{RUN_ID}.json"
     os.chown(file, 65534, 65534)
     assert read_state(System(), RUN_ID) is None
+
+
+def test_what_a_gone_server_left_is_forgotten_after_a_day(own_directory: Path) -> None:
+    ticks = process_start_ticks(System(), os.getpid()) or 0
+    write_state(System(), STATE)
+    write_state(System(), STATE._replace(server_run_id="b" * 40, watcher_pid=os.getpid(), watcher_started_ticks=ticks))
+    (own_directory / "lock").write_text("")
+    forget_old_states(System(clock=lambda: STATE.deadline_unix + 86000))
+    assert read_state(System(), RUN_ID) is not None
+    forget_old_states(System(clock=lambda: STATE.deadline_unix + 86500))
+    assert read_state(System(), RUN_ID) is None
+    assert read_state(System(), "b" * 40) is not None and (own_directory / "lock").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"version": 2}', None])
