@@ -374,6 +374,11 @@ class _Verdict:
 
     def _left_to_do(self) -> str | None:
         texts = [plain(entry.get("left_to_do")) for entry in self.entries if entry.get("left_to_do")]
+        texts += [
+            f"What {plain(entry.get('fix'))} had changed for a while is as it was."
+            for entry in self.entries
+            if entry.get("restored")
+        ]
         return " ".join(texts) or None
 
     def _proof_words(self) -> str:

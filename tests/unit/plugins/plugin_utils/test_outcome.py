@@ -328,6 +328,11 @@ def test_what_is_left_to_do_is_told():
     assert "Type: redis-cli CONFIG SET" in reason_of(conclude(entries=[left, *FIXED]))
 
 
+def test_what_was_lent_and_is_back_is_told():
+    lent = entry("emergency_unblock", restored=True)
+    assert "What emergency_unblock had changed for a while is as it was." in reason_of(conclude(entries=[lent, *FIXED]))
+
+
 def test_facts_are_taken_from_the_evidence():
     instance = {
         "redis": {"info": {"key_count": 3, "expired_keys": 1, "rdb_last_save_time": 9}, "started_unix": 5},
