@@ -136,6 +136,11 @@ remediations:
               returned: always
               type: bool
               sample: true
+            part:
+              description: The step of the fix that changes it.
+              returned: where a fix has several steps
+              type: str
+              sample: drop_in
     changes:
       description: What was changed, or in check mode would be. Changes of the host are in the document of each server that they help.
       returned: always

@@ -218,6 +218,11 @@ instances:
               returned: always
               type: bool
               sample: true
+            part:
+              description: The step of the fix that changes it.
+              returned: where a fix has several steps
+              type: str
+              sample: drop_in
 actions:
   description:
     - What is carried out, in this order.
@@ -268,4 +273,9 @@ actions:
           returned: always
           type: bool
           sample: true
+        part:
+          description: The step of the fix that changes it.
+          returned: where a fix has several steps
+          type: str
+          sample: drop_in
 """

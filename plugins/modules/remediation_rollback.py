@@ -149,6 +149,11 @@ actions:
           returned: always
           type: bool
           sample: true
+        part:
+          description: The step of the fix that changes it.
+          returned: where a fix has several steps
+          type: str
+          sample: drop_in
 not_reversible:
   description: What stays.
   returned: always

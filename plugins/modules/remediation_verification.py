@@ -156,6 +156,11 @@ fixes:
               returned: always
               type: bool
               sample: true
+            part:
+              description: The step of the fix that changes it.
+              returned: where a fix has several steps
+              type: str
+              sample: drop_in
 actions:
   description: What is carried out, in this order.
   returned: always
@@ -203,4 +208,9 @@ actions:
           returned: always
           type: bool
           sample: true
+        part:
+          description: The step of the fix that changes it.
+          returned: where a fix has several steps
+          type: str
+          sample: drop_in
 """

@@ -44,6 +44,12 @@ RUNS: dict[str, dict[str, t.Any]] = {
     "redis_rescue": {"login_port": "{port}", "directory": "{scratch}"},
     # Refused: nothing runs this server as a service.
     "redis_restart": {"login_port": "{port}", "pid": "{pid}", "unit": "none.service", "directory": "{data}"},
+    # With --tags plan nothing will be done, so that no record is needed.
+    "remediation_plan": {
+        "instances": [{"login_port": "{port}"}],
+        "policy": {"run_tags": ["plan"], "allowed_dirs": ["/tmp/*", "/var/tmp/*"]},
+    },
+    "remediation_rollback": {"record_dir": "/nonexistent"},
 }
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
