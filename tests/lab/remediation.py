@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -25,48 +26,65 @@ from .snapshot import Change
 PLAYBOOK = "redisops.persistence.remediate"
 ROLLBACK = "redisops.persistence.rollback"
 HOST = "lab"
-RUN_SECONDS = 300
+INVENTORY = "inventory.json"
+RUN_SECONDS = 900
 LOCK_PATHS = (Path("/run/redisops-persistence/lock"), Path(f"/dev/shm/redisops-persistence-{os.geteuid()}.lock"))
 HOST_WIDE = ("overcommit", "thp")
 """They concern every server of the machine, and are on by default: a lab that shares it leaves them out."""
+HOLD_LOCK_PLACE = 'mount -t tmpfs -o mode=0700 tmpfs "$1"; echo ready; exec sleep 3600'
 RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
 Document = dict[str, t.Any]
 
 
-class Run(t.NamedTuple):
-    """One run of a playbook that has ended."""
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a playbook that has ended, seen from one of its hosts."""
 
     code: int
     output: str
     directory: Path
     seconds: float
     report: Document
+    host: str = HOST
 
-    def changed_tasks(self, host: str = HOST) -> int:
-        """``changed=`` of the recap."""
+    def of(self, host: str) -> Run:
+        """The same run seen from another host; ``code`` is that of a run of this host alone."""
+        figures = self.recap(host)
+        failed = figures["failed"] + figures["unreachable"]
+        return dataclasses.replace(self, host=host, code=2 if failed else 0)
+
+    def recap(self, host: str | None = None) -> dict[str, int]:
+        """The host's line of the recap."""
         for name, figures in RECAP.findall(self.output):
-            if name == host:
-                return int(re.search(r"changed=(\d+)", figures)[1])  # type: ignore[index]
-        raise AssertionError(f"no recap for {host}: {self.output[-3000:]}")
+            if name == (host or self.host):
+                return {key: int(value) for key, value in (figure.split("=") for figure in figures.split())}
+        raise AssertionError(f"no recap for {host or self.host}: {self.output[-3000:]}")
+
+    def changed_tasks(self) -> int:
+        return self.recap()["changed"]
+
+    @property
+    def entry(self) -> Document:
+        """What the report says of the host."""
+        return t.cast(Document, self.report.get("hosts", {}).get(self.host, {}))
 
     @property
     def documents(self) -> dict[str, Document]:
         """The remediation documents by address."""
-        instances = self.report.get("hosts", {}).get(HOST, {}).get("instances", [])
-        return {document["instance"]["address"]: document for document in instances}
+        return {document["instance"]["address"]: document for document in self.entry.get("instances", [])}
 
     def changes(self) -> list[Document]:
         """Every change in the report, each once (one of the host can stand in several documents)."""
         found: dict[str, Document] = {}
-        entry = self.report.get("hosts", {}).get(HOST, {})
-        for change in [*entry.get("changes", []), *(c for d in self.documents.values() for c in d["changes"])]:
+        documents = self.documents.values()
+        for change in [*self.entry.get("changes", []), *(change for one in documents for change in one["changes"])]:
             found[json.dumps(change, sort_keys=True)] = change
         return list(found.values())
 
     def change_set(self) -> set[Change]:
         """What the report says that changed, without the fixes that did it."""
-        return {(change["address"], change["what"], change["before"], change["after"]) for change in self.changes()}
+        return {key_of(change) for change in self.changes()}
 
     def fixes(self, address: str) -> set[str]:
         """The fixes that changed something of a server."""
@@ -87,11 +105,15 @@ class Run(t.NamedTuple):
             "cause": (before.get("cause") or {}).get("id"),
             "plan": {fix["id"]: [fix["decision"], fix["reason"]] for fix in document["plan"]},
             "changes": [
-                [change["fix"], change["what"], change["before"], change["after"]] for change in document["changes"]
+                [change[name] for name in ("fix", "what", "before", "after")] for change in document["changes"]
             ],
             "proof": (document.get("proof") or {}).get("status"),
         }
         return json.dumps(short, indent=1, default=str)
+
+
+def key_of(change: Document) -> Change:
+    return change["address"], change["what"], change["before"], change["after"]
 
 
 class Started(t.NamedTuple):
@@ -131,7 +153,8 @@ def program(name: str) -> str:
 
 
 def allowed_directories(servers: t.Iterable[Server]) -> list[str]:
-    return [str(server.directory) for server in servers]
+    """Patterns, so that no name of a directory stands in a variable (Ansible would take some for a template)."""
+    return [f"{server.directory.parent}/*" for server in servers]
 
 
 def variables_for(directory: Path, servers: t.Sequence[Server], **more: t.Any) -> dict[str, t.Any]:
@@ -148,15 +171,17 @@ def variables_for(directory: Path, servers: t.Sequence[Server], **more: t.Any) -
     return variables
 
 
-def start_run(directory: Path, variables: dict[str, t.Any], *arguments: str, playbook: str = PLAYBOOK) -> Started:
-    """Start a playbook with a local connection, in a session of its own."""
+def start_run(
+    directory: Path, hosts: dict[str, dict[str, t.Any]], *arguments: str, playbook: str = PLAYBOOK
+) -> Started:
+    """Start a playbook with a local connection, in a session of its own. ``hosts``: the variables of each."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "variables.json").write_text(json.dumps(variables))
+    inventory = directory / INVENTORY
+    inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": {"ansible_connection": "local"}}}))
     output_path = directory / "output.txt"
-    command = [program("ansible-playbook"), playbook, "-i", f"{HOST},", "-c", "local", "-e", "@variables.json"]
     with output_path.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *arguments],
+            [program("ansible-playbook"), playbook, "-i", str(inventory), *arguments],
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -167,23 +192,17 @@ def start_run(directory: Path, variables: dict[str, t.Any], *arguments: str, pla
     return Started(process, output_path, directory, time.monotonic())
 
 
-def run(
-    directory: Path,
-    variables: dict[str, t.Any],
-    *arguments: str,
-    playbook: str = PLAYBOOK,
-    seconds: float = RUN_SECONDS,
-) -> Run:
+def run(directory: Path, hosts: dict[str, dict[str, t.Any]], *arguments: str, playbook: str = PLAYBOOK) -> Run:
     """A whole run, once no other one holds the lock of this machine."""
     wait_for_lock()
-    done = start_run(directory, variables, *arguments, playbook=playbook).finish(seconds)
+    done = start_run(directory, hosts, *arguments, playbook=playbook).finish()
     assert "Traceback (most recent call last)" not in done.output, done.output[-6000:]
     return done
 
 
 def remediate(directory: Path, servers: t.Sequence[Server], *arguments: str, **more: t.Any) -> Run:
     """The playbook against these servers of one host."""
-    return run(directory, variables_for(directory, servers, **more), *arguments)
+    return run(directory, {HOST: variables_for(directory, servers, **more)}, *arguments)
 
 
 def is_locked() -> bool:
@@ -204,3 +223,29 @@ def is_writable(server: Server) -> bool:
     except ReplyError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def machine_of_its_own(directory: Path) -> t.Iterator[Path]:
+    """A Python that sees this machine with a lock of its own, so that one run can have several hosts here.
+
+    What is mounted later it does not see.
+    """
+    place = LOCK_PATHS[0].parent
+    place.mkdir(exist_ok=True, mode=0o700)
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-ec", HOLD_LOCK_PLACE, "sh", str(place)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"ready\n"
+        python = directory / f"python-{holder.pid}"
+        python.write_text(f'#!/bin/sh\nexec nsenter --target={holder.pid} --mount -- {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        yield python
+    finally:
+        holder.kill()
+        holder.wait(10)
+        holder.stdout.close()

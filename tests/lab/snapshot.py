@@ -294,13 +294,17 @@ def file_changes(before: dict[str, Entry], after: dict[str, Entry]) -> t.Iterato
         if old is None or new is None:
             yield one_sided(path, old, new)
             continue
+        if old.kind != new.kind:
+            yield one_sided(path, old, None)
+            yield one_sided(path, None, new)
+            continue
         if (old.uid, old.gid) != (new.uid, new.gid):
             yield _changes.owner(path), f"{old.uid}:{old.gid}", f"{new.uid}:{new.gid}"
         if old.mode != new.mode:
             yield _changes.mode(path), f"{old.mode:04o}", f"{new.mode:04o}"
         if old.attributes != new.attributes:
             yield _changes.attributes(path), old.attributes, new.attributes
-        if (old.kind, old.content) != (new.kind, new.content):
+        if old.content != new.content:
             yield _changes.file_content(path), as_text(old), as_text(new)
 
 

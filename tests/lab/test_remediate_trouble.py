@@ -21,6 +21,8 @@ from .bench import Bench
 from .faults import break_directory_mode, break_directory_owner, break_file_size_limit, fails, fill_up
 from .judging import instance_of
 from .remediation import (
+    HOST,
+    INVENTORY,
     LOCK_PATHS,
     Run,
     Started,
@@ -40,7 +42,7 @@ from .test_faults import require
 
 pytestmark = pytest.mark.lab
 
-PASSWORD = "Zq9 pass\"wo'rd $HOME {{ 7 * 7 }} %41"
+PASSWORD = "Zq9 pass\"wo'rd $HOME %41"
 SYSTEM_PYTHON = "/usr/bin/python3"
 STOP_WRITES = "stop-writes-on-bgsave-error"
 
@@ -131,8 +133,8 @@ def test_the_password_is_nowhere(
     (tmp_path / "rescue").mkdir()
     before = set(Path("/dev/shm").iterdir())
     with ProcessWatch() as watch:
-        done = run(tmp_path, variables, "-vvvv", "--diff")
-    (tmp_path / "variables.json").unlink()
+        done = run(tmp_path, {HOST: variables}, "-vvvv", "--diff")
+    (tmp_path / INVENTORY).unlink()
     cured(done, [bench])
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     written += [path for path in set(Path("/dev/shm").iterdir()) - before if path.is_file()]
@@ -154,7 +156,7 @@ def test_a_server_that_dies_in_the_middle_stops_no_other(
     require(("root",))
     dying, other = broken(bench_of, one_kind, break_directory_mode, break_directory_owner)
     dying.server.slow_child(200_000)
-    started = start_run(tmp_path, variables_for(tmp_path, [dying.server, other.server]))
+    started = start_run(tmp_path, {HOST: variables_for(tmp_path, [dying.server, other.server])})
     until(lambda: "Background saving started" in dying.server.read_log(), "no save", 90)
     os.kill(dying.server.pid, signal.SIGKILL)
     done = started.finish()
@@ -246,7 +248,7 @@ def test_a_run_that_is_killed_between_two_fixes_is_taken_up_again(
     servers = [bench.server for bench in benches]
     digests = [digest_of(server) for server in servers]
     wait_for_lock()
-    first = start_run(tmp_path / "first", variables_for(tmp_path / "first", servers))
+    first = start_run(tmp_path / "first", {HOST: variables_for(tmp_path / "first", servers)})
     until(lambda: changed_once(first), "nothing is changed", 90)
     first.signal(signal.SIGKILL)
     first.process.wait(10)
@@ -254,7 +256,7 @@ def test_a_run_that_is_killed_between_two_fixes_is_taken_up_again(
     assert [server.status() for server in servers] == ["err"] * len(servers)
     records = list((tmp_path / "first" / "record").rglob("*.json"))
     assert records and json.loads(records[0].read_text())
-    again = start_run(tmp_path / "again", variables_for(tmp_path / "again", servers)).finish()
+    again = start_run(tmp_path / "again", {HOST: variables_for(tmp_path / "again", servers)}).finish()
     assert again.code == 0, again.output[-4000:]
     cured(again, benches)
     assert [digest_of(server) for server in servers] == digests
@@ -269,9 +271,9 @@ def test_a_second_operator_is_refused(
     busy, other = broken(bench_of, one_kind, break_directory_mode, break_directory_mode)
     busy.server.slow_child(300_000)
     wait_for_lock()
-    first = start_run(tmp_path / "first", variables_for(tmp_path / "first", [busy.server]))
+    first = start_run(tmp_path / "first", {HOST: variables_for(tmp_path / "first", [busy.server])})
     until(lambda: "Background saving started" in busy.server.read_log(), "the first run does not save", 90)
-    second = start_run(tmp_path / "second", variables_for(tmp_path / "second", [other.server])).finish()
+    second = start_run(tmp_path / "second", {HOST: variables_for(tmp_path / "second", [other.server])}).finish()
     assert first.process.poll() is None, "the first run ended too early to be in the way"
     assert second.code != 0
     assert "since" in second.output, second.output[-3000:]
@@ -294,8 +296,8 @@ def blocked_by_a_full_disk(bench: Bench) -> None:
     fails(server)
 
 
-def asks_for_writes(directory: Path, bench: Bench, **more: t.Any) -> dict[str, t.Any]:
-    return variables_for(directory, [bench.server], remediate_opt_in=["emergency_unblock"], **more)
+def asks_for_writes(directory: Path, *benches: Bench, **more: t.Any) -> dict[str, t.Any]:
+    return variables_for(directory, [bench.server for bench in benches], remediate_opt_in=["emergency_unblock"], **more)
 
 
 def refusal(bench: Bench) -> str:
@@ -309,7 +311,7 @@ def test_writes_are_let_through_and_refused_again(
     require(("root",))
     (bench,) = broken(bench_of, one_kind, blocked_by_a_full_disk)
     assert not is_writable(bench.server)
-    done = run(tmp_path, asks_for_writes(tmp_path, bench))
+    done = run(tmp_path, {HOST: asks_for_writes(tmp_path, bench)})
     assert refusal(bench) == "yes"
     assert not is_writable(bench.server)
     assert done.code != 0
@@ -329,11 +331,9 @@ def test_writes_are_refused_again_whatever_becomes_of_the_run(
     require(("root",))
     bench, slow = broken(bench_of, one_kind, blocked_by_a_full_disk, break_directory_mode)
     slow.server.slow_child(500_000)
-    variables = asks_for_writes(tmp_path, bench, remediate_emergency_seconds=seconds)
-    variables["redis_instances"].append(instance_of(slow.server))
-    variables["remediate_allowed_dirs"].append(str(slow.server.directory))
+    variables = asks_for_writes(tmp_path, bench, slow, remediate_emergency_seconds=seconds)
     wait_for_lock()
-    started = start_run(tmp_path, variables)
+    started = start_run(tmp_path, {HOST: variables})
     until(lambda: refusal(bench) == "no", f"writes are not let through: {started.read()[-3000:]}", 90)
     started.signal(number)
     if number == signal.SIGKILL:
