@@ -18,7 +18,7 @@ from pathlib import Path
 from .machine import Machine, wait_until
 
 DIAGNOSE = "redisops.persistence.diagnose"
-PLAYBOOK_SECONDS = 300.0
+PLAYBOOK_SECONDS = 900.0
 Document = dict[str, t.Any]
 
 
@@ -54,7 +54,9 @@ class Outcome(t.NamedTuple):
         return t.cast(Document, found[0])
 
 
-def write_inventory(path: Path, machines: t.Iterable[Machine], user: str, become: bool) -> None:
+def write_inventory(
+    path: Path, machines: t.Iterable[Machine], user: str, become: bool, variables: dict[str, Document]
+) -> None:
     """A static inventory. Host keys are not kept: a machine's address is another machine's in the next run."""
     options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes"
     hosts = {
@@ -65,6 +67,7 @@ def write_inventory(path: Path, machines: t.Iterable[Machine], user: str, become
             "ansible_ssh_private_key_file": str(machine.key),
             "ansible_ssh_common_args": options,
             "ansible_python_interpreter": "/usr/bin/python3",
+            **variables.get(machine.name, {}),
         }
         for machine in machines
     }
@@ -136,6 +139,7 @@ def start_playbook(
     become: bool = True,
     strategy: str = "linear",
     collections: Path | None = None,
+    host_variables: dict[str, Document] | None = None,
     **variables: t.Any,
 ) -> Running:
     """Start ``ansible-playbook``; reports and evidence go to the run's directory.
@@ -144,7 +148,7 @@ def start_playbook(
     """
     directory.mkdir(parents=True, exist_ok=True)
     inventory, variables_file = directory / "inventory.yml", directory / "variables.json"
-    write_inventory(inventory, machines, user, become)
+    write_inventory(inventory, machines, user, become, host_variables or {})
     wanted = {
         "diagnose_report_dir": str(directory / "reports"),
         "diagnose_evidence_dir": str(directory / "evidence"),
