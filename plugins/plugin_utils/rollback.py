@@ -71,7 +71,7 @@ def invert(document: Mapping, name: str) -> Rollback:
     """What puts back the changes of a record. ``name`` is its file. Raises RecordError for what is no such record."""
     actions: list[Action] = []
     stays: list[dict[str, t.Any]] = []
-    rewritten: dict[str, list[str]] = {}
+    rewritten: dict[str, dict[str, str]] = {}
     for position, entry in reversed(list(enumerate(entries(document, "entries")))):
         if not _is_open(entry) or not _changes_of(entry):
             continue
@@ -79,7 +79,7 @@ def invert(document: Mapping, name: str) -> Rollback:
         if entry.get("fix") not in FIX_IDS:
             raise RecordError(f"{where}: there is no fix {plain(entry.get('fix'))!r}, so this is not a record of ours")
         if entry["fix"] == "rewrite_config":
-            rewritten.setdefault(str(entry.get("address")), [])
+            rewritten.setdefault(str(entry.get("address")), {})
             continue
         inverse = _Inverse(entry, where)
         action = inverse.action()
@@ -89,8 +89,8 @@ def invert(document: Mapping, name: str) -> Rollback:
         actions.append(action)
         parameters = mapping(action, "arguments", "parameters")
         if parameters and str(entry.get("address")) in rewritten:
-            rewritten[str(entry["address"])].extend(parameters)
-    actions.extend(_rewrite(address, names) for address, names in rewritten.items() if names)
+            rewritten[str(entry["address"])].update({name: str(value) for name, value in parameters.items()})
+    actions.extend(_rewrite(address, values) for address, values in rewritten.items() if values)
     return Rollback(actions, stays)
 
 
@@ -108,15 +108,19 @@ def _changes_of(entry: Mapping) -> list[Mapping]:
     return made + [change for change in entries(entry, "planned") if change.get("what") not in names]
 
 
-def _rewrite(address: str, names: list[str]) -> Action:
-    """The configuration file had our values written to it: it gets the old ones, where these are all that differs."""
+def _rewrite(address: str, values: dict[str, str]) -> Action:
+    """The configuration file had our values written to it: it gets the old ones, where these are all that differs.
+
+    In check mode nothing before has set them: the prediction needs to know what they would be.
+    """
     return {
         "fix": "rewrite_config",
         "address": address,
         "arguments": {
             "parameters": {},
             "rewrite": "if_only_drift",
-            "own_parameters": list(dict.fromkeys(names)),
+            "own_parameters": list(values),
+            "assumed": values,
         },
         "changes": [],
     }
