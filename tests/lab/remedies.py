@@ -14,7 +14,7 @@ import shutil
 import typing as t
 from pathlib import Path
 
-from .bench import Bench, missing_need
+from .bench import Bench, Cgroup, cgroup_parent, missing_need
 from .faults import (
     FAULTS,
     GIB,
@@ -23,11 +23,13 @@ from .faults import (
     STATES,
     WRITE,
     Fault,
+    break_oom_cgroup,
     everywhere,
     fails,
+    signalled,
     start_with_protected_configs,
 )
-from .servers import Server, ServerKind
+from .servers import KINDS, Server, ServerKind
 
 DEAD_PID = 4_190_000
 """Beyond what this lab's servers get; no process has it (see :func:`dead_pids`)."""
@@ -43,7 +45,8 @@ class Remedy:
 
     ``fixes``: those that must change something; a cured fault without any had a cause that is gone, and one save
     shows it. ``opt_in``: the fix that is only made where it is asked for. ``result``: the word of the document, and
-    ``refused`` on servers where ``servers`` gives a reason. ``why``: why there is no fix.
+    ``refused`` on servers where ``servers`` gives a reason.
+    ``why``: why there is no fix. ``stays``: why a rollback leaves what could be put back.
     """
 
     fault: str
@@ -51,6 +54,7 @@ class Remedy:
     fixes: tuple[str, ...] = ()
     opt_in: str | None = None
     why: str | None = None
+    stays: str | None = None
     servers: t.Callable[[ServerKind], str | None] = everywhere
     machine_wide: bool = False
 
@@ -127,6 +131,15 @@ def break_directory_missing_settable(bench: Bench) -> None:
     fails(server)
 
 
+def break_oom_still_short(bench: Bench) -> None:
+    """The child was killed, and the group still has no room for the copies of a save."""
+    server = break_oom_cgroup(bench)
+    parent = cgroup_parent("memory")
+    assert parent is not None
+    group = Cgroup(server.cgroups[0], parent[1], "memory")
+    group.set_memory_limit(group.memory_usage() + 8 * MIB)
+
+
 def break_hijacked_dir_in_file(bench: Bench) -> None:
     """The intruder's directory stands in the configuration file, and can't be changed at run time from 7.0 on."""
     fails(bench.start(config={"dir": "/etc/cron.d", "dbfilename": "root"}))
@@ -158,6 +171,8 @@ MORE_FAULTS: tuple[Fault, ...] = (
     Fault("directory_missing_settable", "dir_missing", break_directory_missing_settable,
           OPEN + "No such file or directory", servers=from_protected_configs),
     Fault("hijacked_dir_in_file", "hijacked_dir", break_hijacked_dir_in_file, OPEN + "Permission denied"),
+    Fault("child_oom_killed_still_short", "child_oom_killed_cgroup", break_oom_still_short, signalled(9),
+          fixes=("cgroup_memory",), still_present=True, needs=("root", "cgroup:memory")),
     Fault("directory_mode_and_orphans", "dir_permission_denied", break_directory_with_orphans,
           OPEN + "Permission denied", fixes=("data_dir",)),
 )
@@ -166,15 +181,15 @@ REMEDIES: tuple[Remedy, ...] = (
     # fork
     opted_in("fork_commit_limit", "overcommit", machine_wide=True),
     cured_by("fork_overcommit_heuristic", "overcommit", machine_wide=True),
-    opted_in("fork_cgroup_memory", "cgroup_memory"),
+    opted_in("fork_cgroup_memory", "cgroup_memory", stays="the group uses more by now than its limit was"),
     gone("fork_out_of_memory"),
     cured_by("fork_process_limit", "process_limit"),
     opted_in("fork_pids_limit", "pids_limit"),
     opted_in("fork_pids_limit_above", "pids_limit"),
     gone("fork_forbidden"),
     # before open
-    opted_in("hijacked_dir", "restore_dir"),
-    opted_in("hijacked_dir_only", "restore_dir"),
+    opted_in("hijacked_dir", "restore_dir", stays="the dump would go to the intruder's place again"),
+    opted_in("hijacked_dir_only", "restore_dir", stays="the dump would go to the intruder's place again"),
     by_hand("hijacked_dir_in_file", "what the file says is the intruder's too, or the operator's wish"),
     # open
     cured_by("directory_mode", "data_dir"),
@@ -183,9 +198,11 @@ REMEDIES: tuple[Remedy, ...] = (
     cured_by("directory_acl", "data_dir"),
     cured_by("directory_mode_without_log", "data_dir"),
     cured_by("directory_mode_and_orphans", "data_dir", "orphan_temp_files"),
-    opted_in("directory_missing", "recreate_dir", servers=before_protected_configs),
-    opted_in("directory_recreated", "recreate_dir", servers=before_protected_configs),
-    opted_in("directory_missing_settable", "recreate_dir"),
+    opted_in("directory_missing", "recreate_dir", servers=before_protected_configs,
+             stays="the server works in it"),
+    opted_in("directory_recreated", "recreate_dir", servers=before_protected_configs,
+             stays="the server works in it"),
+    opted_in("directory_missing_settable", "recreate_dir", stays="the server works in it"),
     by_hand("filesystem_read_only", "a file system is read-only for a reason, and errors of the disk are one"),
     by_hand("sandbox_read_only", "no unit whose sandbox could be opened"),
     by_hand("inodes_exhausted", "the files are somebody's"),
@@ -214,14 +231,15 @@ REMEDIES: tuple[Remedy, ...] = (
     by_hand("destination_sticky", "the file is another user's"),
     gone("rename_failed"),
     # child
-    opted_in("child_oom_killed_cgroup", "cgroup_memory"),
-    opted_in("child_oom_killed_in_pid_namespace", "cgroup_memory"),
+    opted_in("child_oom_killed_still_short", "cgroup_memory"),
+    gone("child_oom_killed_cgroup"),
+    gone("child_oom_killed_in_pid_namespace"),
     gone("child_killed"),
     gone("child_crashed"),
     gone("child_bus_error"),
     gone("child_aborted"),
     gone("child_seccomp_killed"),
-    gone("child_cpu_limit"),
+    by_hand("child_cpu_limit", "the limit stands, and a long save reaches it"),
     gone("child_failed_silently"),
     gone("no_evidence"),
     # states
@@ -240,6 +258,8 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("sentinel", "unchanged", why="a Sentinel keeps no data"),
 )
 # fmt: on
+
+GONE_EVERYWHERE = ("child_killed", "child_oom_killed_cgroup", "no_evidence")
 
 APART = {
     "loading": "it is ready before a run comes to it",
@@ -268,6 +288,11 @@ class Case(t.NamedTuple):
 
 
 def fits(remedy: Remedy, kind: ServerKind) -> bool:
-    """Whether the fault can stand beside others on this machine, on that server."""
+    """Whether the fault can stand beside others on this machine, on that server.
+
+    What one save alone cures is the same on every server: a few of those do, but for the last one.
+    """
     fault = BY_FAULT[remedy.fault]
+    if remedy.result == "cured" and not remedy.fixes and remedy.fault not in GONE_EVERYWHERE and kind != KINDS[-1]:
+        return False
     return not (remedy.machine_wide or fault.servers(kind) or any(map(missing_need, fault.needs)))
