@@ -273,7 +273,7 @@ def main() -> None:
             "unit": {"type": "str"},
             "rescue_file": {"type": "str"},
             "rescue_sha256": {"type": "str"},
-            "rescue_keys": {"type": "int"},
+            "rescue_keys": {"type": "int", "no_log": False},
             "rescue_changes": {"type": "int"},
             "rescue_offset": {"type": "int"},
             "directory": {"type": "str", "required": True},

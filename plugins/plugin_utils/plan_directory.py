@@ -81,7 +81,7 @@ def forbid_path(path: str, allowed_dirs: t.Iterable[str], root: str | None = "/"
     if not path.startswith("/") or posixpath.normpath(path) != path or path.startswith("//"):
         raise CannotFix(REFUSE, "The path of the directory is not a plain absolute one.")
     seen_from_host = path if root in (None, "/") else posixpath.normpath(f"{root}/{path}")
-    for place in {path, "/" + seen_from_host.lstrip("/")}:
+    for place in dict.fromkeys((path, "/" + seen_from_host.lstrip("/"))):
         what = why_forbidden(place)
         if what is None and (is_forbidden(place) or grade_place(place) is not None):
             what = "a directory of the system or one that intruders use"

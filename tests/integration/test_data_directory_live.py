@@ -425,7 +425,8 @@ def test_a_dump_with_a_second_name_keeps_its_attributes(base: Path) -> None:
         refused(arguments(pid, data, dump_name="dump.rdb", dump_attributes_remove=["i"]), "2 names")
         (data / "other.rdb").symlink_to(base / "victim")
         refused(arguments(pid, data, dump_name="other.rdb", dump_attributes_remove=["i"]), "not a regular file")
-    assert "i" in subprocess.run(["lsattr", str(base / "victim")], capture_output=True, text=True).stdout.split()[0]
+    listed = subprocess.run(["lsattr", str(base / "victim")], capture_output=True, text=True, check=True)
+    assert "i" in listed.stdout.split()[0]
 
 
 # Failures that are told

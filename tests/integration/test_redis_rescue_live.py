@@ -482,7 +482,7 @@ def test_a_told_end_puts_the_setting_back_and_leaves_no_file(name: str, lab: Lab
     wait_for(lambda: server.ask("CONFIG", "GET", "repl-diskless-sync")[1] == "yes", 30.0)
     time.sleep(1.0)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=30)
+    said = process.communicate(timeout=30)[0]
     assert "SIGTERM" in said
     assert server.ask("CONFIG", "GET", "repl-diskless-sync") == ["repl-diskless-sync", "no"]
     assert left_in(target) == []

@@ -85,6 +85,7 @@ class Bench:
         self.said = []
         self.warned = []
         self.evidence = EVIDENCE
+        self.trouble = None
         self.states = ["failing", "healthy"]
         self.asked = []
         monkeypatch.setattr(output, "say", self.said.append)
@@ -112,8 +113,8 @@ class Bench:
 
         def execute(module_name, module_args, task_vars):
             self.executed.append(module_args)
-            if isinstance(self.evidence, Exception):
-                raise self.evidence
+            if self.trouble is not None:
+                raise self.trouble
             return {"evidence": self.evidence, "_ansible_parsed": True}
 
         def shell(command, sudoable):
@@ -127,9 +128,14 @@ class Bench:
         given = {"instances": INSTANCES, "record_dir": self.records, **arguments}
         return self.run(remediation_plan, check_mode, **given)
 
-    def note(self, plan, state, result=None, action=ACTION, check_mode=False):
+    def note(self, plan, state, result=None, action=None, check_mode=False):
         return self.run(
-            remediation_record, check_mode, record_path=plan["record_path"], action=action, state=state, result=result
+            remediation_record,
+            check_mode,
+            record_path=plan["record_path"],
+            action=action or ACTION,
+            state=state,
+            result=result,
         )
 
     def carry_out(self, plan, check_mode=False, proof=True):
@@ -211,7 +217,7 @@ def test_what_can_not_be_recorded_is_not_done(bench, directory, words):
 
 
 def test_a_host_that_can_not_be_reached_is_a_result(bench):
-    bench.evidence = AnsibleConnectionFailure(f"Connection refused {SECRET}")
+    bench.trouble = AnsibleConnectionFailure(f"Connection refused {SECRET}")
     result = bench.plan(show=True)
     assert (result["reachable"], result["actions"], result["record_path"]) == (False, [], None)
     assert [one["state"] for one in result["diagnoses"]] == ["unreachable"]
@@ -282,7 +288,7 @@ def test_a_change_of_the_host_is_proven_on_the_servers_that_it_was_for(bench):
 
 def test_no_save_is_started_on_a_host_that_can_not_be_seen_again(bench):
     plan = bench.plan()
-    bench.evidence = AnsibleConnectionFailure("Connection refused")
+    bench.trouble = AnsibleConnectionFailure("Connection refused")
     result = bench.run(remediation_verification, plan=plan, record_path=plan["record_path"])
     assert (result["actions"], result["reachable"]) == ([], False)
     assert "no save is started" in bench.warned[0]
@@ -333,7 +339,7 @@ def test_the_lock_of_another_operator_is_concluded_with_his_name(bench):
 def test_a_host_that_went_away_is_concluded_as_failed(bench):
     plan = bench.plan()
     bench.carry_out(plan)
-    bench.evidence = AnsibleConnectionFailure("Connection refused")
+    bench.trouble = AnsibleConnectionFailure("Connection refused")
     result = bench.run(remediation_conclusion, plan=plan, record_path=plan["record_path"])
     assert (result["remediations"][0]["result"], result["reachable"], result["must_fail"]) == ("failed", False, True)
     assert "Nothing accepts a login" in result["error"]

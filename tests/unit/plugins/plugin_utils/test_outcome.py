@@ -66,7 +66,7 @@ def conclude(
     after="healthy",
     facts=None,
     actions=None,
-    facts_before=FACTS,
+    facts_before=None,
     **more,
 ):
     """The conclusion for one server at A. ``after``: a state, a diagnosis, or null for no second look."""
@@ -76,7 +76,7 @@ def conclude(
     look = None if after is None else {A: {"diagnosis": after, "facts": {**FACTS, **(facts or {})}}}
     plan_result = {
         "diagnoses": [before],
-        "instances": [{"address": A, "plan": [dict(one) for one in plan], "facts": facts_before}],
+        "instances": [{"address": A, "plan": [dict(one) for one in plan], "facts": facts_before or FACTS}],
         "actions": [{"fix": "data_dir", "address": A}] if actions is None else actions,
         "error": None,
     }
