@@ -34,7 +34,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
     RedisFailure,
     connect,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_config_file
 from ansible_collections.redisops.persistence.plugins.module_utils._discovery import find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._info import ParsedInfo, key_count, number
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import resolve_targets
@@ -44,6 +43,10 @@ from ansible_collections.redisops.persistence.plugins.module_utils._module_outco
     Refused,
     changed_result,
     diff_of,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._next_start import (
+    check_keys_will_be_served,
+    settings_of_next_start,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import field_integers, parse_fields
 from ansible_collections.redisops.persistence.plugins.module_utils._process_identity import why_not_the_same
@@ -68,7 +71,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._service impo
     Service,
     ServiceError,
     main_pid,
-    start_command,
     stop_seconds,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
@@ -177,8 +179,6 @@ class _Restart:
     def prepare(self, gaps: Gaps, check_mode: bool) -> None:
         """Everything that can be judged beforehand. Raises Refused, ServiceError."""
         self._check_process()
-        self._check_unit()
-        self._check_target()
         facts = collect_redis(self._options, self._system, gaps)
         if facts["redis"] is None:
             raise Refused(str((facts["connection"]["error"] or {}).get("message")))
@@ -189,8 +189,10 @@ class _Restart:
                 f"The server at {self._options.address} is process {found or 'unknown'}, not process {self._pid}."
             )
         self._is_ours = True
+        self._check_unit()
+        self._check_target()
         self._check_server()
-        self._check_what_will_be_loaded(gaps)
+        self._check_what_will_be_loaded()
         self.result["keys_before"] = self._facts["info"].get("key_count", 0)
         self.result["dump"] = clean_text(self.dump)
         with open_place(self._system, self.directory, create=False) as place:
@@ -263,7 +265,7 @@ class _Restart:
                 f"ACL SETUSER {user} +config|get +config|set"
             )
 
-    def _check_what_will_be_loaded(self, gaps: Gaps) -> None:
+    def _check_what_will_be_loaded(self) -> None:
         """Which file the restarted server will load: decided beforehand, or there is no restart."""
         if self._facts["info"].get("aof_enabled") == 1 or self._facts["config"].get("appendonly") == "yes":
             raise Refused(
@@ -271,7 +273,7 @@ class _Restart:
                 "the AOF where that can still be written (aof_last_write_status); with the AOF switched off in its "
                 "configuration file and at run time (CONFIG SET appendonly no) it can be restarted into the rescue."
             )
-        settings = self._settings_of_next_start(gaps)
+        settings = settings_of_next_start(self._system, self._pid, self._unit, self._facts["config_file"])
         if settings.get("appendonly", "no") == "yes":
             raise Refused(
                 "The configuration file says appendonly yes: after a restart the server would load the append-only "
@@ -290,21 +292,7 @@ class _Restart:
         name = settings.get("dbfilename", "dump.rdb")
         if name != self.name:
             raise Refused(f"The restarted server will load {clean_text(name)} (dbfilename), not {self.name}.")
-
-    def _settings_of_next_start(self, gaps: Gaps) -> dict[str, str]:
-        """The configuration file's settings with those of the command line over them."""
-        from_command, arguments = start_command(self._unit)
-        path = from_command or self._facts["config_file"]
-        settings: dict[str, str] = {}
-        if path:
-            if not path.startswith("/"):
-                raise Refused(f"The configuration file has no absolute path ({clean_text(path)}).")
-            read = read_config_file(self._system, f"/proc/{self._pid}/root{path}", gaps)
-            if read is None:
-                raise Refused(f"{clean_text(path)} can't be read, so it is not known what a restart would load.")
-            settings.update(read)
-        settings.update(arguments)
-        return settings
+        check_keys_will_be_served(self._system, self._pid, settings, self._facts, self.directory)
 
     def _is_target(self, directory: str) -> bool:
         if posixpath.normpath(directory) == self.directory:

@@ -369,7 +369,7 @@ def test_what_would_load_something_else_is_refused(name: str, make_host: t.Calla
     for options, reason in (
         ({"unit": None}, "No systemd unit is known"),
         ({"unit": "../../etc/passwd"}, "not the name of a systemd service"),
-        ({"pid": os.getpid(), "started_unix": None}, "does not run the server"),
+        ({"pid": os.getpid(), "started_unix": None}, f"not process {os.getpid()}"),
         ({"started_unix": 1.0}, "not the one that was looked at"),
         ({"directory": "/etc"}, "no dump is put there"),
         ({"directory": str(host.scratch / "copies")}, "will use"),
@@ -391,6 +391,19 @@ def test_what_would_load_something_else_is_refused(name: str, make_host: t.Calla
     host.server.ask("REPLICAOF", "127.0.0.1", "1")
     outcome = host.restart(rescued)
     assert outcome.failure is not None and "is a replica" in outcome.failure
+
+
+@pytest.mark.parametrize("options", [{"unit": None}, {"directory": "/etc"}, {"rescue_sha256": "0" * 64}])
+def test_a_refusal_ends_the_pause_that_the_copy_was_taken_in(
+    name: str, make_host: t.Callable[..., Host], options: dict[str, t.Any]
+) -> None:
+    """Nothing else would end it before its time, and clients wait."""
+    host = make_host(name)
+    host.server.fill(10)
+    rescued = host.rescue()
+    assert rescued["writes_paused"]
+    assert host.restart(rescued, **options).failure is not None
+    host.is_unchanged()
 
 
 def test_a_configuration_file_that_will_switch_the_aof_on_is_seen(name: str, make_host: t.Callable[..., Host]) -> None:
@@ -494,3 +507,36 @@ def test_check_mode_changes_nothing(name: str, make_host: t.Callable[..., Host])
 def test_the_stand_in_is_a_program() -> None:
     """A stand-in that does not compile would make every refusal above succeed for the wrong reason."""
     compile(textwrap.dedent(STAND_IN.format(python=sys.executable, state="/nowhere")), "systemctl", "exec")
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("replicaof 127.0.0.1 1\n", "replica of 127.0.0.1 1"),
+        ("slaveof 127.0.0.1 1\n", "replica of 127.0.0.1 1"),
+        ("maxmemory 900kb\nmaxmemory-policy allkeys-lru\n", "maxmemory 921600"),
+        ("maxmemory 10%\n", "maxmemory 10%"),
+        ("include more.conf\n", "more.conf"),
+        ("include /nowhere/more.conf\n", "/nowhere/more.conf"),
+        ("aclfile /nowhere/users.acl\n", "/nowhere/users.acl"),
+        ("aclfile users.acl\n", "users.acl"),
+        ("cluster-enabled yes\n", "nodes.conf"),
+    ],
+)
+def test_a_start_that_would_not_serve_the_keys_that_it_loads_is_refused(
+    name: str, make_host: t.Callable[..., Host], lines: str, reason: str
+) -> None:
+    """What was set at run time alone is gone after a restart: the file makes a replica, evicts keys, or stops it."""
+    host = make_host(name)
+    host.server.fill(5000, 200)
+    rescued = host.rescue()
+    configuration = host.scratch / "redis.conf"
+    configuration.write_text(f"port {host.server.port}\ndir {host.data}\nsave 3600 1\n{lines}")
+    program = json.loads(host.state.read_text())["argv"][0]
+    host.write_state(argv=[program, str(configuration)])
+    for check_mode in (True, False):
+        outcome = host.restart(rescued, check_mode)
+        assert outcome.failure is not None and reason in outcome.failure, outcome.failure
+        assert outcome.result["changed"] is False
+    assert files(host.data) == {}
+    host.is_unchanged()
