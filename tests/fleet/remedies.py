@@ -180,15 +180,14 @@ def server_state(service: KeptService) -> Document:
     pid = service.pid
     calls = service.info("commandstats")
     persistence = service.info()
+    config = service.ask("CONFIG", "GET", "*").split("\n")
     return {
         "pid": pid,
-        "unit": service.show(*PROPERTIES),
         "limits": service.machine.read(f"/proc/{pid}/limits"),
-        "config": service.ask("CONFIG", "GET", "*"),
-        "calls": {name: calls.get(f"cmdstat_{name}", "").partition(",")[0] for name in FORBIDDEN},
-        "saves": {
-            name: persistence.get(name) for name in ("rdb_saves", "rdb_last_save_time", "rdb_last_bgsave_status")
-        },
+        **service.show(*PROPERTIES),
+        **{f"config {name}": value for name, value in zip(config[::2], config[1::2])},
+        **{f"calls of {name}": calls.get(f"cmdstat_{name}", "").partition(",")[0] for name in FORBIDDEN},
+        **{name: persistence.get(name) for name in ("rdb_saves", "rdb_last_save_time", "rdb_last_bgsave_status")},
     }
 
 
