@@ -62,7 +62,8 @@ class ActionModule(ActionBase):
             record.close(document, time.time())
             remediation_run.write_record(options["record_path"], host, document, check_mode)
         if options["show"] and conclusion.remediations:
-            output.say(remediation_screen.render_outcome(conclusion.remediations, host))
+            run_id = str(document.get("run_id") or "") or None
+            output.say(remediation_screen.render_outcome(conclusion.remediations, host, check_mode, run_id))
         return {
             "changed": False,
             "reachable": bool(plan.get("reachable", True) and trouble.get("reachable", True)),

@@ -22,7 +22,8 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import NOT_ASKED
-from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import state_title
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, how_to_ask
+from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import split_fixes, state_title
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
     entries,
@@ -39,7 +40,7 @@ RESULTS = (CURED, IMPROVED, UNCHANGED, REFUSED, FAILED)
 VERIFY = "verify"
 UNSUPPORTED = "unsupported"
 _DECISION_WORDS = {
-    "opt_in": "waits to be asked for (remediate_opt_in)",
+    "opt_in": "waits to be asked for",
     "refuse": "is refused",
     "manual": "is for a person",
 }
@@ -99,6 +100,11 @@ def facts_of(instance: Mapping) -> Document:
 def is_failing(diagnosis: Mapping) -> bool:
     """Whether the last save failed, whatever else the server is busy with now."""
     return diagnosis.get("state") == "failing" or diagnosis.get("status") == "err"
+
+
+def will_fail(diagnosis: Mapping) -> bool:
+    """Whether the next save is expected to fail, though the last one did not."""
+    return mapping(diagnosis, "forecast").get("answer") == "will_fail"
 
 
 def is_unseen(diagnosis: Mapping) -> bool:
@@ -274,7 +280,7 @@ class _Verdict:
         if self.run.error and self._has_work():
             return REFUSED if not self.run.entries else FAILED, self._said(self.run.error)
         if not is_failing(self.before):
-            return UNCHANGED, "It is not failing, and nothing has to be changed."
+            return UNCHANGED, self._untouched_reason("nothing has to be changed")
         refusals = self._refusals()
         if refusals:
             return REFUSED, self._said(*refusals)
@@ -289,8 +295,17 @@ class _Verdict:
         refusals = self._refusals() if is_failing(self.before) else []
         if refusals and not self.changes:
             return REFUSED, self._said("check mode: no change would be made", *refusals)
-        number_of_changes = count(len(self.changes), "change") if self.changes else "no change"
-        return UNCHANGED, self._said(f"check mode: {number_of_changes} would be made")
+        if self.changes:
+            return UNCHANGED, self._said(f"check mode: {count(len(self.changes), 'change')} would be made")
+        if will_fail(self.before):
+            return UNCHANGED, f"check mode: no change would be made. {self._untouched_reason('')}"
+        return UNCHANGED, "check mode: no change would be made."
+
+    def _untouched_reason(self, otherwise: str) -> str:
+        """Of a server that was not failing, and on which nothing was done."""
+        if not will_fail(self.before):
+            return self._said(f"It is not failing, and {otherwise}")
+        return self._said("It is not failing, but the next save will", *self._refusals())
 
     def _has_work(self) -> bool:
         return any(
@@ -405,7 +420,7 @@ class _Verdict:
         refused = [
             fix for fix in self.plan if fix.get("decision") in _DECISION_WORDS and fix.get("id") not in (VERIFY, None)
         ]
-        wanted = _against_causes(entries(self.after or self.before, "fixes"))
+        wanted = _against_causes(self.after or self.before)
         helpful = [fix for fix in refused if _identity(fix) in wanted] or refused
         sentences = [_refusal(fix) for fix in helpful[:_REASON_LIMIT]]
         if not sentences:
@@ -420,18 +435,19 @@ def _identity(fix: Mapping) -> tuple[t.Any, t.Any]:
     return fix.get("id"), fix.get("reason") if fix.get("id") == "manual" else None
 
 
-def _against_causes(fixes: list[Mapping]) -> set[tuple[t.Any, t.Any]]:
-    """Those that a diagnosis offers against what fails: it lists them before the proof, and what is for risks after."""
-    names = [fix.get("id") for fix in fixes]
-    end = names.index(VERIFY) if VERIFY in names else len(fixes)
-    return {_identity(fix) for fix in fixes[:end]}
+def _against_causes(diagnosis: Mapping) -> set[tuple[t.Any, t.Any]]:
+    """Those that a diagnosis offers against what fails, apart from those against risks."""
+    urgent, _by_risk = split_fixes(diagnosis)
+    return {_identity(fix) for fix in urgent}
 
 
 def _refusal(fix: Mapping) -> str:
     reason = plain(fix.get("reason"))
     if fix.get("id") == "manual":
         return f"By hand: {reason}"
-    return f"{plain(fix.get('id'))} {_DECISION_WORDS[str(fix['decision'])]}: {reason}"
+    name = str(fix.get("id"))
+    asking = f" ({how_to_ask(name)})" if fix.get("decision") == "opt_in" and name in FIX_IDS else ""
+    return f"{plain(name)} {_DECISION_WORDS[str(fix['decision'])]}{asking}: {reason}"
 
 
 def _with_decisions(plan: list[Mapping], decisions: list[Mapping]) -> list[Document]:

@@ -45,6 +45,16 @@ VERIFY = "verify"
 PHASE_APPLY = "apply"
 # Tags that choose among what a run does. Any other tag is the caller's own, for the role as a whole.
 OUR_TAGS = frozenset((*FIX_IDS, "plan", PHASE_APPLY, VERIFY))
+# Fixes that need more than to be asked for, as one types it after the switch; the value is a placeholder.
+VALUES_TO_GIVE = {
+    "pids_limit": "remediate_pids_limit=NUMBER",
+    "cgroup_memory": "remediate_cgroup_memory_bytes=BYTES",
+    "maxmemory": "remediate_maxmemory=BYTES",
+    "save_points": "'remediate_save_points=\"SECONDS CHANGES\"'",
+    "rescue": "remediate_rescue_dir=DIRECTORY",
+    "recreate_dir": "remediate_rescue_dir=DIRECTORY",
+    "unit_sandbox": "remediate_rescue_dir=DIRECTORY",
+}
 # What others read of the same variables.
 _FOR_OTHERS = frozenset(("record_dir", "report_dir"))
 LONGEST_EMERGENCY_SECONDS = 86_400
@@ -105,6 +115,12 @@ class Policy:
             return False
         wanted = self.run_tags & OUR_TAGS
         return not wanted or bool(wanted & {fix_id, phase}) or bool(self.run_tags & {"all", "tagged"})
+
+
+def how_to_ask(fix_id: str) -> str:
+    """What to add to the command line so that a fix is applied that waits to be asked for."""
+    value = VALUES_TO_GIVE.get(fix_id)
+    return f"-e {PREFIX}opt_in_{fix_id}=true" + (f" -e {value}" if value else "")
 
 
 def _texts(name: str, value: t.Any) -> list[str]:

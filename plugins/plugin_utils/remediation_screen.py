@@ -10,8 +10,13 @@ Texts of hosts, logs and Redis are made harmless, as on the screens of a diagnos
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils import _changes
+from ansible_collections.redisops.persistence.plugins.plugin_utils.outcome import is_failing, will_fail
+from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import NOT_SELECTED
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, PREFIX, how_to_ask
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import (
     INDENT,
     MARGIN,
@@ -20,6 +25,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import
     labelled,
     render_host,
     rule,
+    split_fixes,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import (
@@ -36,6 +42,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
 _VALUE_LIMIT = 120
 _CHANGES_LIMIT = 12
 _COMMANDS_LIMIT = 4
+_COMMANDS_AT_THE_END = 2
 _MANUAL_LIMIT = 3
 _DECISIONS = {
     "apply": "",
@@ -43,6 +50,41 @@ _DECISIONS = {
     "refuse": "REFUSED",
     "manual": "by hand",
 }
+VERIFY = "verify"
+MANUAL = "manual"
+
+
+class Parts(t.NamedTuple):
+    """The fixes of a server as an operator asks for them.
+
+    :ivar urgent: against what keeps it from saving, and what was asked for.
+    :ivar later: against risks alone.
+    :ivar left_out: what the operator's own variables leave out.
+    """
+
+    urgent: list[Mapping]
+    later: list[Mapping]
+    left_out: list[Mapping]
+
+
+def parts_of(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> Parts:
+    """Part what is not applied; the order stays."""
+    _urgent, by_risk = split_fixes(diagnosis)
+    against_risks = {_identity(fix) for of_risk in by_risk.values() for fix in of_risk}
+    parts = Parts([], [], [])
+    for fix in fixes:
+        if fix.get("decision") == "refuse" and str(fix.get("reason")).startswith(PREFIX):
+            parts.left_out.append(fix)
+        elif _identity(fix) in against_risks:
+            parts.later.append(fix)
+        else:
+            parts.urgent.append(fix)
+    return parts
+
+
+def _identity(fix: Mapping) -> tuple[object, object]:
+    """A fix by its name; what is for a person has no name but its text."""
+    return fix.get("id"), fix.get("reason") if fix.get("id") == MANUAL else None
 
 
 def render_plan(result: Mapping, host: str, check_mode: bool) -> str:
@@ -54,34 +96,95 @@ def render_plan(result: Mapping, host: str, check_mode: bool) -> str:
     for diagnosis in entries(result, "diagnoses"):
         item = items.get(mapping(diagnosis, "instance").get("address")) or {}
         lines = [header(diagnosis, host), *wrap(headline(diagnosis), MARGIN)]
-        screens.append("\n".join(lines + _fixes(entries(item, "plan"), check_mode)))
+        screens.append("\n".join(lines + _fixes(entries(item, "plan"), diagnosis, check_mode)))
     foot = ""
     if result.get("record_path") and entries(result, "actions"):
         foot = "\n".join(["", *labelled("Record", plain(result["record_path"])), ""])
     return "\n" + "\n\n".join(screens) + "\n" + foot
 
 
-def _fixes(plan: t.Sequence[Mapping], check_mode: bool) -> list[str]:
-    if not plan:
-        return [f"{MARGIN}Nothing to do."]
+def _fixes(plan: t.Sequence[Mapping], diagnosis: Mapping, check_mode: bool) -> list[str]:
     lines: list[str] = []
-    does = "Would do" if check_mode else "Will do"
-    for decision in ("apply", "opt_in", "refuse", "manual"):
-        for fix in plan:
+    for fix in plan:
+        if fix.get("decision") == "apply":
+            lines.extend(_applied(fix, check_mode))
+    parts = parts_of([fix for fix in plan if fix.get("decision") != "apply"], diagnosis)
+    for decision in ("opt_in", "refuse", MANUAL):
+        for fix in parts.urgent:
             if fix.get("decision") == decision:
-                lines.extend(_fix(fix, does if decision == "apply" else "Not done"))
+                lines.extend(_not_applied(fix, _COMMANDS_LIMIT))
+    lines.extend(_later(parts.later, with_asking=not is_failing(diagnosis) and not will_fail(diagnosis)))
+    lines.extend(_left_out(parts.left_out))
+    return lines or [f"{MARGIN}Nothing to do."]
+
+
+def _applied(fix: Mapping, check_mode: bool) -> list[str]:
+    reason = plain(fix.get("reason"))
+    label = "Would do" if check_mode or reason.endswith(NOT_SELECTED) else "Will do"
+    if not entries(fix, "changes") and not _is_step(reason):
+        label = "Nothing"
+    lines = labelled(label, f"{plain(fix.get('id'))} - {reason}" if reason else plain(fix.get("id")))
+    return lines + change_lines(entries(fix, "changes"))
+
+
+def _is_step(reason: str) -> bool:
+    """Whether another fix does it."""
+    return reason.startswith("It is a step of ")
+
+
+def _not_applied(fix: Mapping, commands_limit: int) -> list[str]:
+    """What is not done, why, how to ask for it, and what to type instead."""
+    name, decision, reason = str(fix.get("id")), str(fix.get("decision")), plain(fix.get("reason"))
+    if name == VERIFY:
+        return labelled("No save", reason)
+    if name == MANUAL:
+        lines = labelled("By hand", reason)
+    else:
+        words = _DECISIONS.get(decision, plain(decision))
+        lines = labelled("Not done", f"{plain(name)} ({words})" + (f" - {reason}" if reason else ""))
+    if decision == "opt_in" and name in FIX_IDS:
+        lines.extend(wrap(f"ask for it with  {how_to_ask(name)}", INDENT + "      ", first=INDENT + "  "))
+    return lines + _commands(fix, commands_limit)
+
+
+def _commands(fix: Mapping, limit: int) -> list[str]:
+    lines: list[str] = []
+    for command in list(fix.get("commands") or [])[:limit]:
+        lines.extend(wrap_command(plain(command), INDENT + "  $ ", INDENT + "      "))
     return lines
 
 
-def _fix(fix: Mapping, label: str) -> list[str]:
-    words = _DECISIONS.get(str(fix.get("decision")), plain(fix.get("decision")))
-    name = words if fix.get("id") == "manual" else plain(fix.get("id")) + (f" ({words})" if words else "")
-    lines = labelled(label, f"{name} - {plain(fix['reason'])}" if fix.get("reason") else name)
-    if fix.get("decision") == "apply":
-        return lines + change_lines(entries(fix, "changes"))
-    commands = list(fix.get("commands") or [])
-    for command in commands[:_COMMANDS_LIMIT]:
-        lines.extend(wrap_command(plain(command), INDENT + "  $ ", INDENT + "      "))
+def _later(fixes: t.Sequence[Mapping], with_asking: bool) -> list[str]:
+    """What only lowers a risk, in short: nobody does it in an incident."""
+    named = [fix for fix in fixes if fix.get("id") != MANUAL]
+    lines: list[str] = []
+    if with_asking:
+        for fix in named:
+            lines.extend(_lowers_a_risk(fix))
+        named = []
+    words = [f"{plain(fix.get('id'))} ({_DECISIONS.get(str(fix.get('decision')), '')})" for fix in named]
+    by_hand = sum(fix.get("id") == MANUAL for fix in fixes)
+    if by_hand:
+        words.append(f"{count(by_hand, 'thing')} by hand")
+    if words:
+        lines.extend(labelled("Risks", f"{', '.join(words)}: see redisops.persistence.diagnose"))
+    return lines
+
+
+def _lowers_a_risk(fix: Mapping) -> list[str]:
+    name = str(fix.get("id"))
+    if fix.get("decision") == "opt_in" and name in FIX_IDS:
+        return labelled("On request", f"{name}:  {how_to_ask(name)}")
+    return _not_applied(fix, 0)
+
+
+def _left_out(fixes: t.Sequence[Mapping]) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for fix in fixes:
+        by_reason.setdefault(plain(fix.get("reason")), []).append(plain(fix.get("id")))
+    lines: list[str] = []
+    for reason, names in by_reason.items():
+        lines.extend(labelled("Left out", f"{', '.join(names)} - {reason}"))
     return lines
 
 
@@ -97,6 +200,8 @@ def change_lines(changes: t.Sequence[Mapping]) -> list[str]:
 def _change(change: Mapping) -> str:
     what = plain(change.get("what"))
     before, after = change.get("before"), change.get("after")
+    if what == _changes.SAVE:
+        return f"one BGSAVE: {_value(what, before)} -> {_value(what, after)}"
     if after is None:
         return f"{what}: {_value(what, before)} -> removed"
     return f"{what}: {_value(what, before)} -> {_value(what, after)}"
@@ -125,37 +230,80 @@ def render_refused_saves(decided: t.Sequence[Mapping], host: str) -> str:
                 place = f"{plain(host)}  {plain(item.get('address'))}"
                 text = f"{place}: {plain(fix.get('id'))} not done - {plain(fix.get('reason'))}"
                 lines.extend(wrap(text, INDENT, first=MARGIN))
-                for command in list(fix.get("commands") or [])[:_COMMANDS_LIMIT]:
-                    lines.extend(wrap_command(plain(command), INDENT + "  $ ", INDENT + "      "))
+                lines.extend(_commands(fix, _COMMANDS_LIMIT))
     return "\n".join(lines)
 
 
-def render_outcome(remediations: t.Sequence[Mapping], host: str) -> str:
-    """The outcome of one host: the result of each server with its reason, the proof, and what is left."""
-    return "\n" + "\n\n".join(_outcome(document, host) for document in remediations) + "\n"
+def render_outcome(
+    remediations: t.Sequence[Mapping], host: str, check_mode: bool = False, run_id: str | None = None
+) -> str:
+    """The outcome of one host: the result of each server with its reason, the proof, and what is left.
+
+    :param run_id: of the record that holds what was changed; null where there is none.
+    """
+    screens = [_outcome(document, host, check_mode) for document in remediations]
+    foot = ""
+    if run_id and not check_mode and any(_can_be_undone(document) for document in remediations):
+        command = f"redisops.persistence.rollback --limit {shlex.quote(plain(host))} -e remediate_record={run_id}"
+        foot = "\n".join(["", *labelled("To undo it", f"ansible-playbook {command}  (and the inventory)"), ""])
+    return "\n" + "\n\n".join(screens) + "\n" + foot
 
 
-def _outcome(document: Mapping, host: str) -> str:
+def _can_be_undone(document: Mapping) -> bool:
+    return any(change.get("reversible") for change in entries(document, "changes"))
+
+
+def _outcome(document: Mapping, host: str, check_mode: bool) -> str:
     instance = mapping(document, "instance")
     server = " ".join(plain(instance[key]) for key in ("server", "version", "role") if instance.get(key))
     place = plain(instance.get("address") or "unknown address")
-    result = str(document.get("result"))
-    shown = plain(result.upper() if result == "failed" else result)
-    lines = [rule(f"{plain(host)}  {place}  {server}".rstrip(), shown), *wrap(plain(document.get("reason")), MARGIN)]
     changes = entries(document, "changes")
+    title = rule(f"{plain(host)}  {place}  {server}".rstrip(), _result(document, check_mode))
+    lines = [title, *wrap(plain(document.get("reason")), MARGIN)]
     if changes:
-        lines.extend(labelled("Changes", count(len(changes), "change")))
+        lines.extend(labelled("Would change" if check_mode else "Changed", count(len(changes), "thing")))
         lines.extend(change_lines(changes))
-    lines.extend(labelled("Proof", _proof(mapping(document, "proof"))))
-    left = entries(document, "left")
-    names = [_left(fix) for fix in left if fix.get("id") != "manual"]
-    lines.extend(labelled("Left", ", ".join(names)))
-    reasons = [plain(fix.get("reason")) for fix in left if fix.get("id") == "manual"]
-    for reason in reasons[:_MANUAL_LIMIT]:
-        lines.extend(labelled("By hand", reason))
-    if len(reasons) > _MANUAL_LIMIT:
-        lines.append(f"{INDENT}… and {len(reasons) - _MANUAL_LIMIT} more: report.json has them")
-    return "\n".join(lines)
+    proof = mapping(document, "proof")
+    after = mapping(proof, "diagnosis_after") or mapping(document, "diagnosis_before")
+    is_well = not is_failing(after) and not will_fail(after)
+    if changes or not is_well:
+        lines.extend(labelled("Proof" if proof.get("save") else "Now", _proof(proof)))
+    if check_mode and changes or is_well:
+        return "\n".join(lines)
+    return "\n".join(lines + _left(entries(document, "left"), after))
+
+
+def _result(document: Mapping, check_mode: bool) -> str:
+    """The word on the right. A check run has changed nothing, and says what a real one would."""
+    result = str(document.get("result"))
+    if check_mode and result == "unchanged":
+        return "would be changed" if entries(document, "changes") else "nothing to change"
+    return plain(result.upper() if result == "failed" else result)
+
+
+def _left(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> list[str]:
+    """What still helps a server that can't save, with what to type."""
+    urgent = [fix for fix in parts_of(fixes, diagnosis).urgent if fix.get("id") != VERIFY]
+    lines: list[str] = []
+    for fix in (fix for fix in urgent if fix.get("id") != MANUAL):
+        name, decision = plain(fix.get("id")), str(fix.get("decision"))
+        words = _DECISIONS.get(decision, "")
+        lines.extend(labelled("Left", f"{name} ({words})" if words else f"{name} (run again)"))
+        if decision == "opt_in" and fix.get("id") in FIX_IDS:
+            lines.extend(wrap(f"ask for it with  {how_to_ask(name)}", INDENT + "      ", first=INDENT + "  "))
+        lines.extend(_commands(fix, _COMMANDS_AT_THE_END) if decision == "refuse" else [])
+    by_hand = [fix for fix in urgent if fix.get("id") == MANUAL]
+    for fix in by_hand[:_MANUAL_LIMIT]:
+        lines.extend(labelled("By hand", plain(fix.get("reason"))))
+        lines.extend(_commands(fix, _COMMANDS_AT_THE_END))
+    if len(by_hand) > _MANUAL_LIMIT:
+        lines.append(f"{INDENT}… and {len(by_hand) - _MANUAL_LIMIT} more: report.json has them")
+    if diagnosis.get("writes_blocked") is True and diagnosis.get("state") == "failing":
+        lines.extend(
+            labelled("Writes", "are refused until a save succeeds. To let them through for a while, and lose them")
+        )
+        lines.extend(wrap(f"if it dies before one does, ask with  {how_to_ask('emergency_unblock')}", INDENT))
+    return lines
 
 
 def _proof(proof: Mapping) -> str:
@@ -175,11 +323,6 @@ def _proof(proof: Mapping) -> str:
 
 def _seconds(seconds: float) -> str:
     return duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
-
-
-def _left(fix: Mapping) -> str:
-    words = _DECISIONS.get(str(fix.get("decision")), "")
-    return f"{plain(fix.get('id'))} ({words})" if words else plain(fix.get("id"))
 
 
 def render_rollback(result: Mapping, host: str, check_mode: bool) -> str:

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, redisops.persistence contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator reads before and after a remediation: what is done, what is left, and what to type next."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.redisops.persistence.plugins.plugin_utils import remediation_screen as screen
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, VALUES_TO_GIVE, how_to_ask
+
+A = "127.0.0.1:6379"
+CHANGE = {"what": "mode of /data", "before": "0555", "after": "0755", "reversible": True}
+SAVE = {"what": "save", "before": "err", "after": "ok", "reversible": False}
+
+
+def fix(name, decision="apply", reason="Because.", commands=(), changes=()):
+    return {"id": name, "decision": decision, "reason": reason, "commands": list(commands), "changes": list(changes)}
+
+
+DATA_DIR = fix("data_dir", changes=[CHANGE])
+VERIFY = fix("verify", changes=[SAVE])
+DESTINATION = fix("destination", "opt_in", "Only if it is empty.", ["rmdir /data/dump.rdb"])
+MOVE = fix("manual", "manual", "Move it away.", ["ls /data/dump.rdb"])
+MAXMEMORY = fix("maxmemory", "opt_in", "Only you know.", ["redis-cli CONFIG SET maxmemory BYTES"])
+SPLIT = fix("manual", "manual", "Split the dataset.", ["redis-cli DBSIZE"])
+SKIPPED = fix("overcommit", "refuse", "remediate_skip names it.")
+RISK = {"id": "maxmemory_unset", "severity": "low", "title": "x", "fixes": ["maxmemory", "manual"]}
+
+
+def diagnosis(fixes, state="failing", **more):
+    return {
+        "instance": {"address": A},
+        "state": state,
+        "status": "err" if state == "failing" else "ok",
+        "cause": {"id": "x", "title": "It is broken"} if state == "failing" else None,
+        "fixes": list(fixes),
+        "risks": [RISK],
+        **more,
+    }
+
+
+def plan_screen(fixes, state="failing", check_mode=False, **more):
+    result = {
+        "diagnoses": [diagnosis(fixes, state)],
+        "instances": [{"address": A, "plan": list(fixes)}],
+        "actions": [],
+        **more,
+    }
+    return screen.render_plan(result, "db1", check_mode)
+
+
+def outcome_screen(check_mode=False, run_id=None, state="failing", left=(), changes=(), result="refused", **more):
+    after = diagnosis(left, state, **more)
+    document = {
+        "instance": {"address": A},
+        "diagnosis_before": after,
+        "changes": list(changes),
+        "result": result,
+        "reason": "A sentence.",
+        "left": list(left),
+        "proof": None if check_mode else {"status": after["status"], "diagnosis_after": after},
+    }
+    return screen.render_outcome([document], "db1", check_mode, run_id)
+
+
+@pytest.mark.parametrize("fix_id", FIX_IDS)
+def test_what_to_type_names_the_switch_and_the_value(fix_id):
+    asked = how_to_ask(fix_id)
+    assert asked.startswith(f"-e remediate_opt_in_{fix_id}=true")
+    assert (VALUES_TO_GIVE.get(fix_id) or "") in asked
+
+
+def test_the_plan_says_what_to_type_for_what_waits():
+    text = plan_screen([DESTINATION, fix("verify", "opt_in", "It would fail."), MOVE])
+    assert "ask for it with  -e remediate_opt_in_destination=true\n" in text
+    assert "$ rmdir /data/dump.rdb" in text
+    assert "No save      It would fail." in text
+    assert "remediate_opt_in_verify" not in text
+
+
+def test_an_incident_is_not_talked_over_by_risks():
+    text = plan_screen([DATA_DIR, VERIFY, MAXMEMORY, SPLIT, SKIPPED])
+    assert "Will do      data_dir" in text
+    assert "mode of /data: 0555 -> 0755" in text
+    assert "one BGSAVE: err -> ok" in text
+    assert "Risks        maxmemory (waits to be asked for), 1 thing by hand" in text
+    assert "Split the dataset" not in text
+    assert "CONFIG SET" not in text
+    assert "REFUSED" not in text
+    assert "Left out     overcommit - remediate_skip names it." in text
+
+
+def test_a_server_that_is_well_gets_one_line_for_a_risk():
+    text = plan_screen([MAXMEMORY, SPLIT], state="healthy")
+    line = "On request   maxmemory:  -e remediate_opt_in_maxmemory=true -e remediate_maxmemory=BYTES"
+    assert line in text
+    assert "Only you know" not in text
+    assert "1 thing by hand" in text
+
+
+def test_what_the_tags_leave_out_is_not_announced_as_done():
+    text = plan_screen([fix("data_dir", reason="Because; not selected by the tags of this run", changes=[CHANGE])])
+    assert "Would do     data_dir" in text
+    assert "Will do" not in text
+
+
+def test_a_check_run_says_would():
+    assert "Would do     data_dir" in plan_screen([DATA_DIR], check_mode=True)
+
+
+def test_the_outcome_of_a_server_that_still_fails_says_what_to_type():
+    text = outcome_screen(left=[DESTINATION, MOVE, VERIFY, MAXMEMORY, SPLIT], writes_blocked=True)
+    assert "ask for it with  -e remediate_opt_in_destination=true" in text
+    assert "$ ls /data/dump.rdb" in text
+    assert "-e remediate_opt_in_emergency_unblock=true" in text
+    assert "maxmemory" not in text
+    assert "Split" not in text
+
+
+def test_the_outcome_of_a_server_that_is_well_is_short():
+    text = outcome_screen(state="healthy", result="unchanged", left=[MAXMEMORY, SPLIT])
+    assert len(text.strip().splitlines()) == 2
+
+
+def test_a_server_whose_next_save_will_fail_is_not_well():
+    text = outcome_screen(state="idle", result="unchanged", left=[DESTINATION], forecast={"answer": "will_fail"})
+    assert "-e remediate_opt_in_destination=true" in text
+
+
+def test_a_check_run_does_not_call_unchanged_what_it_would_change():
+    assert "would be changed ===" in outcome_screen(check_mode=True, result="unchanged", changes=[CHANGE])
+    assert "nothing to change ===" in outcome_screen(check_mode=True, result="unchanged", state="healthy")
+
+
+def test_the_way_back_is_shown_where_there_is_one():
+    way = "redisops.persistence.rollback --limit db1 -e remediate_record=RUN"
+    assert way in outcome_screen(run_id="RUN", changes=[CHANGE], state="healthy", result="cured")
+    assert way not in outcome_screen(run_id="RUN", changes=[SAVE], state="healthy", result="cured")
+    assert way not in outcome_screen(run_id="RUN", changes=[CHANGE], check_mode=True, result="unchanged")
+
+
+def test_text_of_a_host_is_made_harmless():
+    change = {**CHANGE, "what": "mode of /data/\x1b[31m\nred"}
+    assert "\x1b" not in plan_screen([fix("data_dir", changes=[change])])
