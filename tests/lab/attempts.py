@@ -29,6 +29,7 @@ Check = t.Callable[[Run], None]
 
 CRON = "/etc/cron.d"
 TRIPPED = "TRIPPED-BY-A-TEXT"
+MINUTE_MICROSECONDS = 60_000_000
 LONG_AGO = 1_700_000_000
 
 
@@ -269,7 +270,7 @@ def with_orphans(bench: Bench) -> Server:
 def beside_a_live_child(bench: Bench) -> Check:
     server = with_orphans(bench)
     leave_orphans(server, 1, MIB)
-    server.slow_child()
+    server.slow_child(MINUTE_MICROSECONDS)
     server.bgsave()
     own = server.directory / f"temp-{server.child()}.rdb"
     until_there(own)
@@ -309,7 +310,7 @@ def open_orphan(bench: Bench) -> Check:
 def reused_pid(bench: Bench) -> Check:
     """The name carries the pid of a saving child of today; the file is from long ago, and the child's all the same."""
     server = with_orphans(bench)
-    server.slow_child()
+    server.slow_child(MINUTE_MICROSECONDS)
     server.bgsave()
     own = server.directory / f"temp-{server.child()}.rdb"
     until_there(own)
