@@ -40,6 +40,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._config_value
     in_force,
     is_secret,
     kind_name,
+    parse_memory,
     spelled,
     value_text,
 )
@@ -77,6 +78,8 @@ IMMUTABLE_SINCE_7 = frozenset(
     enable-protected-configs socket-mark-id
     """.split()
 )
+
+MAXMEMORY, MAXMEMORY_POLICY, NO_EVICTION = "maxmemory", "maxmemory-policy", "noeviction"
 
 FILE_BEFORE, FILE_AFTER = "as at the start", "running values"
 
@@ -205,6 +208,23 @@ def guard_name(name: str, file_value: str | None) -> str | None:
     return None
 
 
+def why_keys_would_go(running: t.Mapping[str, str], after: t.Mapping[str, str], used_bytes: float | None) -> str | None:
+    """Why a tighter ``maxmemory``, or a policy that evicts, must not come into force: keys or writes would go at once.
+
+    :param running: ``maxmemory`` and ``maxmemory-policy`` now. :param after: the same afterwards.
+    """
+    limit, limit_now = (parse_memory(values.get(MAXMEMORY, "0")) for values in (after, running))
+    if not limit:
+        return None
+    policy, policy_now = (values.get(MAXMEMORY_POLICY, NO_EVICTION) for values in (after, running))
+    is_tighter = not limit_now or limit < limit_now or (policy != policy_now and policy != NO_EVICTION)
+    if not is_tighter or (used_bytes is not None and used_bytes < limit):
+        return None
+    used = "an unknown number of" if used_bytes is None else int(used_bytes)
+    effect = "writes would be refused" if policy == NO_EVICTION else "keys would be evicted"
+    return f"{used} bytes are in use, and {MAXMEMORY} would be {limit} ({policy}): {effect}"
+
+
 class _Run:
     """One server from before to after. Every method raises ConfigFailure."""
 
@@ -232,7 +252,8 @@ class _Run:
         """Set what differs, and see that it is in force."""
         if not wanted:
             return
-        settings = self._session.get(list(dict.fromkeys([*wanted, "enable-protected-configs"])))
+        asked = [*wanted, "enable-protected-configs", MAXMEMORY, MAXMEMORY_POLICY]
+        settings = self._session.get(list(dict.fromkeys(asked)))
         unknown = [name for name in wanted if name not in settings]
         _raise_refused(dict.fromkeys(unknown, "the server does not know it"))
         wishes = []
@@ -290,6 +311,11 @@ class _Run:
             )
             if reason is not None:
                 refused[wish.name] = reason
+        limits = {wish.name: wish.after for wish in wishes if wish.name in (MAXMEMORY, MAXMEMORY_POLICY)}
+        used_bytes = number(self._session.info, "used_memory")
+        reason = why_keys_would_go(settings, {**settings, **limits}, used_bytes) if limits else None
+        if reason is not None:
+            refused.update(dict.fromkeys(limits, reason))
         _raise_refused(refused)
 
     def _file_value(self, name: str) -> str | None:

@@ -27,6 +27,16 @@ class Refused(Exception):
     """The module must not or can't do what it is asked to; nothing was done."""
 
 
+LONGEST_WAIT_SECONDS = 86400.0
+
+
+def check_seconds(parameters: t.Mapping[str, t.Any], *names: str, least: float = 0.001) -> None:
+    """Raise Refused where a time is not one that ends within a day (``inf`` and ``nan`` are numbers too)."""
+    for name in names:
+        if not least <= float(parameters[name]) <= LONGEST_WAIT_SECONDS:
+            raise Refused(f"{name} {parameters[name]} must be a number of seconds up to {LONGEST_WAIT_SECONDS:g}.")
+
+
 def diff_of(header: str, before: t.Any, after: t.Any) -> dict[str, str]:
     """One entry of ``diff``. Null is nothing at all, such as the text of a file that is not there."""
     return {

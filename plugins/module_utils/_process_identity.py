@@ -36,7 +36,8 @@ def why_not_the_same(system: System, pid: int, started_unix: float | None) -> st
     now = read_started_unix(system, pid)
     if now is None:
         return f"There is no process {pid} (any more)"
-    if started_unix is not None and abs(now - started_unix) > TOLERANCE_SECONDS:
+    # The other way round "not a number" would pass for any process.
+    if started_unix is not None and not abs(now - started_unix) <= TOLERANCE_SECONDS:
         return (
             f"Process {pid} is not the one that was looked at: it started at {now}, that one at {started_unix} "
             "(the process id was given away again)"

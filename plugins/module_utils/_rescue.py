@@ -33,6 +33,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._module_outco
     Outcome,
     Refused,
     changed_result,
+    check_seconds,
     diff_of,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._rdb_check import RdbCheck, check_rdb
@@ -186,6 +187,8 @@ class _Rescue:
     def prepare(self, gaps: Gaps, check_mode: bool) -> None:
         """Everything that can be judged without a change. Raises Refused."""
         system, parameters = self._system, self._parameters
+        check_seconds(parameters, "idle_timeout_seconds", "transfer_timeout_seconds", "check_timeout_seconds")
+        check_seconds(parameters, "pause_writes_seconds", least=0)
         self._name = self._chosen_name()
         facts = collect_redis(self._options, system, gaps)
         if facts["redis"] is None:
@@ -199,8 +202,6 @@ class _Rescue:
         self.result["path"] = os.path.join(clean_text(self.directory), self._name) if check_mode else None
         info = self._facts["info"]
         self.result["keys_in_server"]["before"] = info.get("key_count", 0)
-        if float(parameters["pause_writes_seconds"]) < 0:
-            raise Refused("pause_writes_seconds can't be negative.")
 
     def _chosen_name(self) -> str:
         name = self._parameters["name"]

@@ -42,6 +42,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._module_outco
     Outcome,
     Refused,
     changed_result,
+    check_seconds,
     diff_of,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._next_start import (
@@ -178,6 +179,7 @@ class _Restart:
 
     def prepare(self, gaps: Gaps, check_mode: bool) -> None:
         """Everything that can be judged beforehand. Raises Refused, ServiceError."""
+        check_seconds(self._parameters, "stop_timeout_seconds", "wait_seconds", "check_timeout_seconds")
         self._check_process()
         facts = collect_redis(self._options, self._system, gaps)
         if facts["redis"] is None:

@@ -102,7 +102,8 @@ def verify_process(system: System, pid: int, started_unix: float | None) -> None
     started, parent = process_start_and_parent(system, pid)
     if parent is None:
         raise Refused(f"The process {pid} does not run any more: diagnose again.")
-    if started_unix is not None and (started is None or abs(started - started_unix) > START_TOLERANCE_SECONDS):
+    # The other way round "not a number" would pass for any process.
+    if started_unix is not None and (started is None or not abs(started - started_unix) <= START_TOLERANCE_SECONDS):
         raise Refused(f"The process {pid} is not the one that was diagnosed (it started at another time).")
 
 

