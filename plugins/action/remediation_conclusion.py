@@ -16,6 +16,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     record,
     remediation_run,
     remediation_screen,
+    rollback,
 )
 
 OPTIONS: dict[str, dict[str, t.Any]] = {
@@ -45,6 +46,8 @@ class ActionModule(ActionBase):
         document: dict[str, t.Any] = {}
         if plan["actions"]:
             document = remediation_run.read_record(options["record_path"] or None, host, check_mode) or {}
+        if document.get("kind") == record.ROLLBACK or "not_reversible" in plan:
+            return self._conclude_rollback(document, options, host)
         entries = document.get("entries") or []
         look = remediation_run.look(self, task_vars, rules, host) if entries and not check_mode else None
         trouble = (look.trouble or {}) if look else {}
@@ -72,6 +75,22 @@ class ActionModule(ActionBase):
             "cured_all": conclusion.cured_all,
             "must_fail": bool(conclusion.failures),
             "failures": conclusion.failures,
+        }
+
+    def _conclude_rollback(self, document: dict[str, t.Any], options: dict[str, t.Any], host: str) -> dict[str, t.Any]:
+        """No other look at the host: what the modules said of each value is what has become of it."""
+        error, check_mode = options["error"] or None, self._task.check_mode
+        failures = rollback.failures(document, error)
+        if options["show"] and (document or error):
+            output.say(remediation_screen.render_undone(rollback.undone(document), host, check_mode, error))
+        return {
+            "changed": False,
+            "reachable": True,
+            "error": error,
+            "remediations": [],
+            "cured_all": not failures,
+            "must_fail": bool(failures),
+            "failures": failures,
         }
 
 

@@ -46,6 +46,7 @@ class ActionModule(ActionBase):
             "operator": run_identity.operator(),
             "record": None,
             "record_path": None,
+            "undone_at": None,
             "instances": [],
             "actions": [],
             "not_reversible": [],
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
                 undone = rollback.invert(document, path)
                 result.update(
                     record=path,
+                    undone_at=record.undone_at(path, host),
                     instances=document.get("instances") or [],
                     actions=undone.actions,
                     not_reversible=undone.not_reversible,

@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Looks at the host once more where something was done, and gives one document for each server with its result, the changes made, the proof, and
     what is left.
+  - With the plan of a rollback it tells what was put back and what was left alone, and looks at nothing.
   - Changes nothing on the host. It ends the record of the run.
   - It is the last step of the role P(redisops.persistence.remediate#role) on a host.
 author:

@@ -66,6 +66,11 @@ record_path:
   returned: always
   type: str
   sample: /home/operator/records/20261123T081512Z-5120/db1.json
+undone_at:
+  description: When a rollback has put back all of this record before. V(null) where none has.
+  returned: always
+  type: str
+  sample: "2026-11-23T08:15:12Z"
 instances:
   description: The servers that the record names.
   returned: always

@@ -252,6 +252,27 @@ def _newest(root: str, host: str) -> str | None:
     return None
 
 
+def undone_at(path: str, host: str) -> str | None:
+    """When a rollback of this record has ended that put everything back; null where none is beside it.
+
+    :param path: ``RECORD_DIR/RUN/HOST.json``.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.abspath(path)))
+    moments = []
+    for name in sorted(os.listdir(root), key=_run_order) if os.path.isdir(root) else []:
+        beside = os.path.join(root, name, os.path.basename(path))
+        if not _RUN_DIRECTORY.match(name) or not os.path.isfile(beside):
+            continue
+        try:
+            document = read(beside)
+        except RecordError:
+            continue
+        states = {entry.get("state") for entry in document["entries"]}
+        if document.get("rolls_back") == path and document["host"] == host and states and states <= {DONE, SKIPPED}:
+            moments.append(str(document.get("ended_at")))
+    return moments[-1] if moments else None
+
+
 def _run_order(run: str) -> tuple[str, int]:
     """By time, then by the number of the record in the run."""
     parts = run.split("-")

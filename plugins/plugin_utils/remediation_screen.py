@@ -17,6 +17,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils import _chang
 from ansible_collections.redisops.persistence.plugins.plugin_utils.outcome import is_failing, will_fail
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import NOT_SELECTED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, PREFIX, how_to_ask
+from ansible_collections.redisops.persistence.plugins.plugin_utils.rollback import Undone
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import (
     INDENT,
     MARGIN,
@@ -331,6 +332,8 @@ def render_rollback(result: Mapping, host: str, check_mode: bool) -> str:
     if not result.get("record"):
         return "\n".join(["", *lines, f"{MARGIN}There is no record of a change on this host.", ""])
     lines.extend(labelled("Record", plain(result["record"])))
+    if result.get("undone_at"):
+        lines.extend(labelled("Note", f"It was put back already, {plain(result['undone_at'])}; this looks again."))
     label = "Would undo" if check_mode else "Will undo"
     for action in entries(result, "actions"):
         where = f" of {plain(action['address'])}" if action.get("address") else ""
@@ -339,4 +342,25 @@ def render_rollback(result: Mapping, host: str, check_mode: bool) -> str:
     for item in entries(result, "not_reversible"):
         text = f"{plain(item.get('fix'))}: {plain(item.get('what'))} - {plain(item.get('why'))}"
         lines.extend(labelled("Stays", text))
+    return "\n".join(["", *lines, ""])
+
+
+_UNDONE = {"done": "Put back", "kept": "Left alone", "same": "As before", "failed": "FAILED"}
+_WOULD_BE_UNDONE = {**_UNDONE, "done": "Would undo"}
+
+
+def render_undone(items: t.Sequence[Undone], host: str, check_mode: bool, error: str | None) -> str:
+    """What a rollback has put back, what it left as somebody else has set it since, and what failed."""
+    tally = {state: sum(item.state == state for item in items) for state in _UNDONE}
+    words = ["would be put back" if check_mode else "put back", "left alone", "as before", "FAILED"]
+    told = [f"{number} {word}" for number, word in zip(tally.values(), words) if number]
+    lines = [rule(f"{plain(host)}  rollback", ", ".join(told) or "nothing put back")]
+    if error:
+        lines.extend(wrap(plain(error), MARGIN))
+    for item in items:
+        label = (_WOULD_BE_UNDONE if check_mode else _UNDONE)[item.state]
+        where = f" of {plain(item.address)}" if item.address else ""
+        remarks = "; ".join(plain(remark) for remark in item.remarks)
+        lines.extend(labelled(label, f"{plain(item.fix)}{where}" + (f" - {remarks}" if remarks else "")))
+        lines.extend(change_lines(item.changes))
     return "\n".join(["", *lines, ""])

@@ -403,3 +403,60 @@ def with_processes(actions: t.Sequence[Action], facts: Mapping) -> list[Action]:
             arguments = {name: value for name, value in arguments.items() if value is not None}
         refreshed.append({**action, "arguments": arguments})
     return refreshed
+
+
+class Undone(t.NamedTuple):
+    """What became of one action of a rollback.
+
+    :ivar state: ``done`` (it is as it was before the remediation), ``kept`` (left as somebody else has set it
+        since), ``same`` (it was so already) or ``failed``.
+    :ivar remarks: what differs, or why it failed.
+    """
+
+    fix: str
+    address: str | None
+    state: str
+    changes: list[Mapping]
+    remarks: list[str]
+
+
+def undone(document: Mapping) -> list[Undone]:
+    """What the record of a rollback says that it has put back, and what not."""
+    return [_undone(entry) for entry in entries(document, "entries")]
+
+
+def _undone(entry: Mapping) -> Undone:
+    changes = entries(entry, "changes")
+    remarks = _conflicts_of(mapping(entry, "details"))
+    state = "done" if changes else "same"
+    if entry.get("state") in (record.FAILED, record.STARTED):
+        state = "failed"
+        remarks = [str(entry.get("error") or "It was begun, and nobody knows how it ended.")]
+    elif remarks:
+        state = "kept"
+    return Undone(str(entry.get("fix")), text(entry, "address"), state, changes, remarks)
+
+
+def _conflicts_of(details: Mapping) -> list[str]:
+    """What a module has left alone because somebody has changed it since, in its own form, as sentences."""
+    remarks = [str(details["conflict"])] if details.get("conflict") else []
+    conflicts = details.get("conflicts")
+    if isinstance(conflicts, list):
+        remarks += [str(conflict) for conflict in conflicts]
+    for name, conflict in mapping(details, "conflicts").items():
+        remarks.append(
+            f"{name} is {conflict.get('running')!r} now, neither the value before nor the one that was set"
+            if isinstance(conflict, dict)
+            else f"{name}: {conflict}"
+        )
+    return remarks
+
+
+def failures(document: Mapping, error: str | None) -> list[str]:
+    """A sentence for each reason why the play must fail for this host."""
+    told = [error] if error else []
+    for item in undone(document):
+        if item.state == "failed":
+            where = f" of {plain(item.address)}" if item.address else ""
+            told.append(f"{plain(item.fix)}{where} could not be put back: {plain(' '.join(item.remarks))}")
+    return told

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.redisops.persistence.plugins.plugin_utils import record, rollback
 from ansible_collections.redisops.persistence.plugins.plugin_utils import remediation_screen as screen
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, VALUES_TO_GIVE, how_to_ask
 
@@ -143,3 +144,65 @@ def test_the_way_back_is_shown_where_there_is_one():
 def test_text_of_a_host_is_made_harmless():
     change = {**CHANGE, "what": "mode of /data/\x1b[31m\nred"}
     assert "\x1b" not in plan_screen([fix("data_dir", changes=[change])])
+
+
+def undone_entry(state="done", changes=(), error=None, **details):
+    return {
+        "fix": "data_dir",
+        "address": A,
+        "state": state,
+        "changes": list(changes),
+        "error": error,
+        "details": details,
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "state", "words"),
+    [
+        (undone_entry(changes=[CHANGE]), "done", "Put back     data_dir of 127.0.0.1:6379"),
+        (undone_entry(), "same", "As before    data_dir"),
+        (
+            undone_entry(conflicts=["mode of /data is 0700"]),
+            "kept",
+            "Left alone   data_dir of 127.0.0.1:6379 - mode of",
+        ),
+        (undone_entry(conflict="it is 2 now"), "kept", "it is 2 now"),
+        (undone_entry(conflicts={"save": {"running": "60 1"}}), "kept", "save is '60 1' now"),
+        (undone_entry(state="failed", error="No such process"), "failed", "FAILED       data_dir"),
+        (undone_entry(state="started"), "failed", "nobody knows how it ended"),
+    ],
+)
+def test_a_rollback_tells_what_became_of_each_change(entry, state, words):
+    document = {"entries": [entry]}
+    items = rollback.undone(document)
+    assert [item.state for item in items] == [state]
+    assert words in " ".join(screen.render_undone(items, "db1", False, None).split("\n"))
+    assert bool(rollback.failures(document, None)) == (state == "failed")
+
+
+def test_a_rollback_that_was_refused_says_why():
+    assert "bob is at work" in screen.render_undone([], "db1", False, "bob is at work")
+    assert rollback.failures({}, "bob is at work") == ["bob is at work"]
+
+
+def test_a_check_run_of_a_rollback_says_would():
+    text = screen.render_undone(rollback.undone({"entries": [undone_entry(changes=[CHANGE])]}), "db1", True, None)
+    assert "1 would be put back ===" in text
+    assert "Would undo   data_dir" in text
+
+
+def test_a_rollback_that_was_made_already_is_known(tmp_path):
+    changed = {"what": "mode of /data", "before": "0555", "after": "0755"}
+    first = record.open_record(str(tmp_path), "db1", "20261122T000000Z-1", "bob", [], 1.0)
+    action = {"fix": "data_dir", "address": A, "arguments": {}, "changes": [changed]}
+    back = record.open_record(str(tmp_path), "db1", "20261122T000000Z-2", "bob", [], 2.0, record.ROLLBACK, first)
+    assert record.undone_at(first, "db1") is None  # nothing was put back yet
+    document = record.read(back)
+    record.note(document, action, record.STARTED, None, None, 3.0)
+    record.write(back, document)
+    assert record.undone_at(first, "db1") is None
+    record.note(document, action, record.DONE, {"changed": True, "changes": [changed]}, None, 4.0)
+    record.write(back, document)
+    assert record.undone_at(first, "db1") == "1970-01-01T00:00:04Z"
+    assert record.undone_at(first, "db2") is None
