@@ -150,6 +150,18 @@ def connection_failure(failure: RedisFailure) -> RedisFailure:
     return RedisFailure(state, failure.kind, failure.message, failure.client)
 
 
+LONGEST_TIMEOUT_SECONDS = 86400.0
+
+
+def why_unusable(options: ConnectionOptions) -> str | None:
+    """What no library takes, in words; None for options that can be tried. ``inf`` and ``nan`` are numbers too."""
+    if not options.unix_socket and not 0 < options.login_port < 65536:
+        return f"login_port {options.login_port} is no port."
+    if not 0 < options.timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
+        return f"timeout_seconds {options.timeout_seconds:g} must be a number up to {LONGEST_TIMEOUT_SECONDS:g}."
+    return None
+
+
 def connect(options: ConnectionOptions, system: System, prefer: str | None = None) -> Client:
     """Open a connection and authenticate.
 
@@ -157,6 +169,9 @@ def connect(options: ConnectionOptions, system: System, prefer: str | None = Non
     :raises RedisFailure: with a ``connection.state``. redis-cli connects anew with each command, so there the first
         command fails.
     """
+    problem = why_unusable(options)
+    if problem is not None:
+        raise RedisFailure("unreachable", "connect", problem)
     if prefer != "redis-cli":
         library = import_redis_py()
         if library is not None:

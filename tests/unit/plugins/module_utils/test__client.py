@@ -350,3 +350,20 @@ def test_old_redis_py_gets_only_what_it_knows() -> None:
 def test_reply_of_redis_py_is_text_for_json() -> None:
     reply = _client.decode_reply([b"a", [b"\xff", 1, None], Exceptions.ResponseError("x")])
     assert reply == ["a", ["\\xff", 1, None], "x"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"login_port": 0},
+        {"login_port": -1},
+        {"login_port": 2**63},
+        {"timeout_seconds": 0.0},
+        {"timeout_seconds": float("nan")},
+        {"timeout_seconds": float("inf")},
+        {"timeout_seconds": -1.0},
+    ],
+)
+def test_options_that_no_library_takes_are_an_answer(wrong):
+    with pytest.raises(RedisFailure, match=f"{next(iter(wrong))} .* (is no port|must be a number)"):
+        _client.connect(ConnectionOptions(**wrong), System())
