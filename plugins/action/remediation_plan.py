@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections import abc
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.redisops.persistence.plugins.plugin_utils import (
@@ -16,6 +17,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     run_identity,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import build_plan
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import is_selected
 
 OPTIONS: dict[str, dict[str, t.Any]] = {
     **remediation_run.GATHERING_OPTIONS,
@@ -38,6 +40,8 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         options = gathering.check_options(OPTIONS, self._task.args)
         policy = remediation_run.policy_of(options)
+        if not is_selected(policy.run_tags, remediation_run.tags_around(self._task)):
+            return _not_meant(policy.run_tags)
         rules = gathering.rules_for(options)
         host = remediation_run.host_of(task_vars)
         look = remediation_run.look(self, task_vars, rules, host)
@@ -75,3 +79,25 @@ class ActionModule(ActionBase):
         if options["show"]:
             output.say(remediation_screen.render_plan(result, host, self._task.check_mode))
         return result
+
+
+def _not_meant(run_tags: abc.Set[str]) -> dict[str, t.Any]:
+    """Nothing is looked at, and nothing done: what was asked for is another role, or a tag that was mistyped."""
+    reason = (
+        f"No server is remediated: the tags of this run ({', '.join(sorted(run_tags))}) are neither plan, apply, "
+        "verify or a fix, nor a tag of the play or the role."
+    )
+    output.warn(reason)
+    return {
+        "changed": False,
+        "skipped": True,
+        "skip_reason": reason,
+        "reachable": True,
+        "error": None,
+        "run_id": run_identity.run_id(),
+        "operator": run_identity.operator(),
+        "record_path": None,
+        "diagnoses": [],
+        "instances": [],
+        "actions": [],
+    }

@@ -73,6 +73,11 @@ operator:
   returned: always
   type: str
   sample: alice@control
+skip_reason:
+  description: Why the host was not looked at.
+  returned: when the tags of the run mean neither this role nor one of its fixes
+  type: str
+  sample: "No server is remediated: the tags of this run (nginx) are neither plan, apply, verify or a fix, nor a tag of the play or the role."
 record_path:
   description: The record of this run on the control node. V(null) in check mode, and where nothing will be done.
   returned: always

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import typing as t
+from collections import abc
 from dataclasses import dataclass, field
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_saves import parse_save_points, parse_size
@@ -115,6 +116,14 @@ class Policy:
             return False
         wanted = self.run_tags & OUR_TAGS
         return not wanted or bool(wanted & {fix_id, phase}) or bool(self.run_tags & {"all", "tagged"})
+
+
+def is_selected(run_tags: abc.Set[str], own_tags: abc.Set[str]) -> bool:
+    """Whether the tags of a run mean this role. Tagged ``always``, its tasks run with any, mistyped ones included.
+
+    :param own_tags: of the task and of all that it stands in.
+    """
+    return bool(run_tags & ({"all", "tagged"} | OUR_TAGS | (own_tags - {"always"})))
 
 
 def how_to_ask(fix_id: str) -> str:

@@ -76,6 +76,15 @@ def policy_of(options: Values) -> Policy:
         raise output.refusal(str(error)) from None
 
 
+def tags_around(task: t.Any) -> frozenset[str]:
+    """The tags of a task, of its blocks, and of the statements that have included them."""
+    tags: set[str] = set()
+    while task is not None:
+        tags.update(str(tag) for tag in getattr(task, "tags", None) or [])
+        task = getattr(task, "_parent", None)
+    return frozenset(tags)
+
+
 def host_of(task_vars: Values) -> str:
     """The inventory's name of the host."""
     return str(task_vars.get("inventory_hostname") or "localhost")

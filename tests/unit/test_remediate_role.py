@@ -13,6 +13,7 @@ import ansible.template
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import is_selected
 
 ROLE = Path(__file__).parents[2] / "roles" / "remediate"
 
@@ -77,3 +78,21 @@ def test_no_task_hands_null_to_a_module() -> None:
     for path in sorted(ROLE.glob("tasks/**/*.yml")):
         for line in path.read_text().splitlines():
             assert not re.search(r"default\(omit\) *}}", line), f"{path.name}: {line.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("run_tags", "own_tags", "meant"),
+    [
+        ({"all"}, {"always"}, True),
+        ({"plan"}, {"always"}, True),
+        ({"overcommit", "nginx"}, {"always"}, True),
+        ({"tagged"}, {"always"}, True),
+        ({"redis"}, {"always", "redis"}, True),
+        ({"nginx"}, {"always"}, False),
+        ({"overcomit"}, {"always", "redis"}, False),
+        ({"always"}, {"always"}, False),
+        ({"untagged"}, {"always"}, False),
+    ],
+)
+def test_tags_of_something_else_do_not_mean_the_role(run_tags: set[str], own_tags: set[str], meant: bool) -> None:
+    assert is_selected(run_tags, own_tags) is meant
