@@ -14,7 +14,6 @@ import errno
 import os
 import re
 import stat
-import tempfile
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._changes import (
@@ -24,6 +23,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._changes impo
     file_content,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
+from ansible_collections.redisops.persistence.plugins.module_utils._write import write_file
 
 MARK = "# Written by redisops.persistence"
 """How the first line of each of our drop-ins begins."""
@@ -31,7 +31,6 @@ MARK = "# Written by redisops.persistence"
 PATH = re.compile(
     r"/etc/systemd/system/[A-Za-z0-9:_.\\@-]+\.(?:service|slice|scope)\.d/zz-redisops-[a-z0-9-]+\.conf", re.ASCII
 )
-FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 READ_LIMIT_BYTES = 64 * 1024
 RELOAD_SECONDS = 60.0
@@ -124,7 +123,7 @@ def make_changes(system: System, wanted: DropIn, changes: t.Sequence[Change]) ->
             _remove_if_empty(system.path(parent))
         else:
             _make_directory(system.path(parent))
-            _write_whole(system.path(parent), system.path(wanted.path), wanted.content)
+            write_file(system, wanted.path, wanted.content)
     except OSError as error:
         raise DropInError(f"{wanted.path} can't be changed: {error.strerror}. {_remedy(error)}") from None
 
@@ -149,21 +148,6 @@ def _remove_if_empty(path: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-
-
-def _write_whole(parent: str, path: str, content: str) -> None:
-    """Through a temporary file beside it, so that nobody ever reads half of it."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".zz-redisops-", suffix=".tmp", dir=parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fchmod(handle.fileno(), FILE_MODE)
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def reload_systemd(system: System) -> str | None:

@@ -141,3 +141,24 @@ def test_a_copy_on_the_control_node_stays_in_its_place_and_is_private(broken: Se
     assert [path.parent.parent for path in copies] == [tmp_path / "a" / "b" / "kept"], copies
     assert stat.S_IMODE(copies[0].parent.stat().st_mode) == 0o700
     assert copies[0].read_bytes() == next((tmp_path / "copies").iterdir()).read_bytes()
+
+
+@pytest.mark.parametrize("is_allowed_today", [False, True])
+def test_a_record_is_no_permission(broken: Server, tmp_path: Path, is_allowed_today: bool) -> None:
+    """One that says that any directory may be changed, and that this one was somebody else's."""
+    path = str(broken.directory)
+    status = broken.directory.stat()
+    arguments = {"pid": broken.pid, "path": path, "uid": 65534, "gid": 65534, "allowed_dirs": ["/tmp", path]}
+    action = {"fix": "data_dir", "address": f"127.0.0.1:{broken.port}", "arguments": arguments, "changes": []}
+    plan = {"run_id": "one", "record_path": new_record(tmp_path, "web-07"), "actions": [], "instances": []}
+    lock = {"holder": {"expires_unix": time.time() + 3600}}
+    task = role_tasks("fix", __remediate_plan=plan, __remediate_action=action, __remediate_lock=lock)
+    allowed = {"remediate_allowed_dirs": [path]} if is_allowed_today else {}
+    run_tasks(tmp_path, [task], __remediate_with_proof=False, **allowed)
+    now = broken.directory.stat()
+    entry = record.read(plan["record_path"])["entries"][0]
+    if is_allowed_today:
+        assert entry["state"] == "done" and now.st_uid == 65534
+    else:
+        assert entry["state"] == "failed" and "not among the allowed directories" in entry["error"]
+        assert (now.st_uid, now.st_gid, now.st_ctime_ns) == (status.st_uid, status.st_gid, status.st_ctime_ns)
