@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import MachineOf
-from .faults import break_permissions, break_sandbox
+from .faults import break_permissions, break_process_limit, break_sandbox
 from .figures import FIGURES
 from .machine import Machine, wait_until
 from .playbooks import Running
@@ -99,6 +99,22 @@ def test_without_rights(machine_of: MachineOf, tmp_path: Path) -> None:
     assert outcome.rc == 0, outcome.output[-4000:]
 
 
+def test_a_limit_that_nobody_may_raise(machine_of: MachineOf, tmp_path: Path) -> None:
+    """Without CAP_SYS_RESOURCE not even root goes beyond a hard limit: nothing is half done, and it is said why."""
+    machine = machine_of("db-26")
+    service = broken(machine, "hard", break_process_limit)
+    before = snapshot(machine, [service])
+    outcome = remediate(tmp_path, [machine], redis_instances=[service.instance])
+    document = outcome.documents(machine)[service.address]
+    if document["result"] == "cured":
+        service.saves()
+        return
+    assert outcome.rc != 0 and document["result"] in ("refused", "failed"), tell(document)
+    assert "hard limit" in document["reason"], tell(document)
+    files = snapshot(machine, [service]).files
+    assert files == before.files, "a drop-in alone would only pretend"
+
+
 class Emergency:
     """A server whose writes are let through for a while, beside one whose proof takes the run that long."""
 
@@ -146,7 +162,7 @@ class Emergency:
 
 @pytest.fixture
 def emergency(machine_of: MachineOf, tmp_path: Path) -> Emergency:
-    return Emergency(machine_of("db-26"), tmp_path)
+    return Emergency(machine_of("db-27"), tmp_path)
 
 
 def test_runs_that_are_cut_short(emergency: Emergency, tmp_path: Path) -> None:
@@ -199,7 +215,7 @@ def test_a_save_that_succeeds_ends_the_emergency(emergency: Emergency) -> None:
 
 def test_prevention_on_a_host_in_order(machine_of: MachineOf, tmp_path: Path) -> None:
     """Risks go, without an incident; a server that is broken is left for a run that asks for it."""
-    machine = machine_of("db-27")
+    machine = machine_of("db-28")
     risky, healthy = KeptService(machine, REDIS), KeptService(machine, VALKEY)
     ill = broken(machine, "ill", break_permissions)
     for service in (risky, healthy):
