@@ -39,11 +39,9 @@ from ansible_collections.redisops.persistence.plugins.module_utils._mounts impor
     read_mounts,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import open_directory, reopen_path
+from ansible_collections.redisops.persistence.plugins.module_utils._process_identity import why_not_the_same
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
-from ansible_collections.redisops.persistence.plugins.module_utils._temp_files import process_start_and_parent
 
-# The start is known to a hundredth of a second after boot, the time of boot to a second.
-START_TOLERANCE_SECONDS = 2.0
 PATH_LIMIT_BYTES = 4096
 
 
@@ -99,12 +97,9 @@ class Place:
 
 def verify_process(system: System, pid: int, started_unix: float | None) -> None:
     """Raise Refused where the process is gone, or is another one that has its pid now."""
-    started, parent = process_start_and_parent(system, pid)
-    if parent is None:
-        raise Refused(f"The process {pid} does not run any more: diagnose again.")
-    # The other way round "not a number" would pass for any process.
-    if started_unix is not None and (started is None or not abs(started - started_unix) <= START_TOLERANCE_SECONDS):
-        raise Refused(f"The process {pid} is not the one that was diagnosed (it started at another time).")
+    problem = why_not_the_same(system, pid, started_unix)
+    if problem is not None:
+        raise Refused(f"{problem}: diagnose again.")
 
 
 def check_path(path: str) -> str:

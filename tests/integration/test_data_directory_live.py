@@ -437,7 +437,7 @@ def test_another_process_with_the_pid_is_refused(base: Path) -> None:
     with process(cwd=base / "data") as pid:
         started = process_start_and_parent(system(), pid)[0]
         refused(arguments(pid, base / "data", uid=NOBODY, started_unix=started - 60), "not the one")
-    refused(arguments(pid, base / "data", uid=NOBODY, started_unix=started), "does not run any more")
+    refused(arguments(pid, base / "data", uid=NOBODY, started_unix=started), "There is no process")
 
 
 def test_a_deleted_directory_is_told(base: Path) -> None:
