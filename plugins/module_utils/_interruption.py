@@ -15,6 +15,13 @@ import typing as t
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
+def ignore_from_now() -> None:
+    """Let nothing interrupt what puts things back; until the end of :func:`signals_raise`."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class Interrupted(Exception):
     """The module was told to end."""
 
@@ -31,8 +38,7 @@ def signals_raise() -> t.Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def interrupt(number: int, _frame: t.Any) -> t.NoReturn:
-        for other in SIGNALS:
-            signal.signal(other, signal.SIG_IGN)
+        ignore_from_now()
         raise Interrupted(f"It was interrupted ({signal.Signals(number).name}).")
 
     for number in SIGNALS:

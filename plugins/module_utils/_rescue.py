@@ -28,7 +28,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
 from ansible_collections.redisops.persistence.plugins.module_utils._discovery import find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._info import ParsedInfo, key_count, number
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import resolve_targets
-from ansible_collections.redisops.persistence.plugins.module_utils._interruption import Interrupted, signals_raise
+from ansible_collections.redisops.persistence.plugins.module_utils._interruption import (
+    Interrupted,
+    ignore_from_now,
+    signals_raise,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import (
     Outcome,
     Refused,
@@ -312,6 +316,7 @@ class _Rescue:
             kept = True
             self.result["path"] = os.path.join(clean_text(self.directory), self._name)
         finally:
+            ignore_from_now()
             if pause is not None:
                 pause.end(keep=kept)
                 self.result["writes_paused"] = kept and pause.until_unix is not None

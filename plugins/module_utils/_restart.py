@@ -37,7 +37,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
 from ansible_collections.redisops.persistence.plugins.module_utils._discovery import find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._info import ParsedInfo, key_count, number
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import resolve_targets
-from ansible_collections.redisops.persistence.plugins.module_utils._interruption import Interrupted, signals_raise
+from ansible_collections.redisops.persistence.plugins.module_utils._interruption import (
+    Interrupted,
+    ignore_from_now,
+    signals_raise,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import (
     Outcome,
     Refused,
@@ -641,6 +645,7 @@ class _Restart:
 
     def _undo(self, place: Place, pause: WritePause) -> None:
         """Leave a server that still runs as it was. What can't be put back is said."""
+        ignore_from_now()
         alive = why_not_the_same(self._system, self._pid, self._parameters["started_unix"]) is None
         if not alive or self._is_zombie():
             # The next start loads the file where it is in place already.
