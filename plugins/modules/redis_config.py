@@ -36,7 +36,7 @@ options:
     description:
       - The parameters and the values that they shall have.
       - Passwords (C(requirepass), C(masterauth) and others) are refused, since the values are returned and shown.
-      - A C(maxmemory) below what is in use, or a C(maxmemory-policy) that would evict at once, is refused: keys would be lost, or writes
+      - A C(maxmemory) below what is in use, or a C(maxmemory-policy) that would evict at once, is refused, because keys would be lost or writes
         refused.
       - C(dir) and C(dbfilename) are refused for places and names that intruders use, such as C(/etc/cron.d) or C(authorized_keys). For those
         that may be an operator's own, such as C(/root), the configuration file must have the same value.
