@@ -16,7 +16,7 @@ import pytest
 
 from .bench import HUGE_PAGES, OVERCOMMIT, Bench, huge_pages
 from .faults import FAULTS, break_fork_commit_limit, break_fork_overcommit_heuristic, saves
-from .remediation import ROLLBACK, Run, remediate, run, variables_for
+from .remediation import HOST, ROLLBACK, Run, remediate, run, variables_for
 from .remedies import BY_FAULT, REMEDIES
 from .score import SCORE
 from .servers import KINDS, ServerKind
@@ -64,7 +64,7 @@ def roll_back(directory: Path, made_in: Path, bench: Bench) -> Run:
     variables = variables_for(
         directory, [bench.server], remediate_record_dir=str(made_in / "record"), remediate_skip=[]
     )
-    return run(directory, variables, playbook=ROLLBACK)
+    return run(directory, {HOST: variables}, playbook=ROLLBACK)
 
 
 def keys_of(changes: list[dict[str, t.Any]]) -> set[tuple[t.Any, ...]]:

@@ -13,7 +13,7 @@ import pytest
 
 from .bench import Bench
 from .faults import saves
-from .remediation import ROLLBACK, Run, remediate, run, variables_for
+from .remediation import HOST, ROLLBACK, Run, remediate, run, variables_for
 from .servers import KINDS, ServerKind
 from .snapshot import digest_of, server_changes, server_state
 from .test_remediate_machine import keys_of
@@ -85,7 +85,7 @@ def test_settings_are_made_kept_and_put_back(
 
     back = run(
         tmp_path / "back",
-        variables_for(tmp_path / "back", servers, remediate_record_dir=str(tmp_path / "real" / "record")),
+        {HOST: variables_for(tmp_path / "back", servers, remediate_record_dir=str(tmp_path / "real" / "record"))},
         playbook=ROLLBACK,
     )
     assert back.code == 0, back.output[-3000:]
