@@ -35,6 +35,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case imp
     need_server,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_units import drop_in, part, unit_of
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import NOT_ALLOWED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import is_forbidden, running_place
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     dig,
@@ -88,7 +89,7 @@ def forbid_path(path: str, allowed_dirs: t.Iterable[str], root: str | None = "/"
         if what is not None:
             raise CannotFix(REFUSE, f"{place} is {what}: nothing is ever changed there.")
     if not is_allowed(path, allowed_dirs):
-        raise CannotFix(REFUSE, f"{path} is not in remediate_allowed_dirs.")
+        raise CannotFix(REFUSE, f"{path} {NOT_ALLOWED}")
 
 
 def forbid_foreign_peers(situation: Situation) -> None:

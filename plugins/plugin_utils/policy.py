@@ -56,6 +56,7 @@ VALUES_TO_GIVE = {
     "recreate_dir": "remediate_rescue_dir=DIRECTORY",
     "unit_sandbox": "remediate_rescue_dir=DIRECTORY",
 }
+NOT_ALLOWED = "is not in remediate_allowed_dirs."
 # What others read of the same variables.
 _FOR_OTHERS = frozenset(("record_dir", "report_dir"))
 LONGEST_EMERGENCY_SECONDS = 86_400

@@ -10,13 +10,20 @@ Texts of hosts, logs and Redis are made harmless, as on the screens of a diagnos
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.outcome import is_failing, will_fail
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import NOT_SELECTED
-from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, PREFIX, how_to_ask
+from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import (
+    FIX_IDS,
+    NOT_ALLOWED,
+    PREFIX,
+    how_to_ask,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rollback import Undone
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import (
     INDENT,
@@ -27,8 +34,9 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import
     render_host,
     rule,
     split_fixes,
+    state_title,
 )
-from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping, text
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import (
     as_number,
     count,
@@ -51,6 +59,7 @@ _DECISIONS = {
     "refuse": "REFUSED",
     "manual": "by hand",
 }
+_ADDRESS = re.compile(r"unix:(?P<socket>/[\w./-]+)|(?P<host>[\w.-]+|\[[\w.:%]+\]):(?P<port>\d+)", re.ASCII)
 VERIFY = "verify"
 MANUAL = "manual"
 
@@ -113,8 +122,8 @@ def _fixes(plan: t.Sequence[Mapping], diagnosis: Mapping, check_mode: bool) -> l
     for decision in ("opt_in", "refuse", MANUAL):
         for fix in parts.urgent:
             if fix.get("decision") == decision:
-                lines.extend(_not_applied(fix, _COMMANDS_LIMIT))
-    lines.extend(_later(parts.later, with_asking=not is_failing(diagnosis) and not will_fail(diagnosis)))
+                lines.extend(_not_applied(fix, diagnosis, _COMMANDS_LIMIT))
+    lines.extend(_later(parts.later, diagnosis))
     lines.extend(_left_out(parts.left_out))
     return lines or [f"{MARGIN}Nothing to do."]
 
@@ -133,7 +142,7 @@ def _is_step(reason: str) -> bool:
     return reason.startswith("It is a step of ")
 
 
-def _not_applied(fix: Mapping, commands_limit: int) -> list[str]:
+def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int) -> list[str]:
     """What is not done, why, how to ask for it, and what to type instead."""
     name, decision, reason = str(fix.get("id")), str(fix.get("decision")), plain(fix.get("reason"))
     if name == VERIFY:
@@ -143,9 +152,19 @@ def _not_applied(fix: Mapping, commands_limit: int) -> list[str]:
     else:
         words = _DECISIONS.get(decision, plain(decision))
         lines = labelled("Not done", f"{plain(name)} ({words})" + (f" - {reason}" if reason else ""))
-    if decision == "opt_in" and name in FIX_IDS:
-        lines.extend(wrap(f"ask for it with  {how_to_ask(name)}", INDENT + "      ", first=INDENT + "  "))
-    return lines + _commands(fix, commands_limit)
+    return lines + _asking(fix, diagnosis) + _commands(fix, commands_limit)
+
+
+def _asking(fix: Mapping, diagnosis: Mapping) -> list[str]:
+    """What to add to the command line so that it is done; nothing where no variable decides that."""
+    name, reason = str(fix.get("id")), str(fix.get("reason"))
+    directory = text(diagnosis, "instance", "dir")
+    if fix.get("decision") == "opt_in" and name in FIX_IDS:
+        return wrap_command(how_to_ask(name), f"{INDENT}  ask for it with  ", INDENT + "      ")
+    if fix.get("decision") == "refuse" and reason.endswith(NOT_ALLOWED) and directory and _can_be_typed(directory):
+        allowed = shlex.quote(json.dumps({"remediate_allowed_dirs": [directory]}))
+        return wrap_command(f"-e {allowed}", f"{INDENT}  allow it with  ", INDENT + "      ")
+    return []
 
 
 def _commands(fix: Mapping, limit: int) -> list[str]:
@@ -155,13 +174,18 @@ def _commands(fix: Mapping, limit: int) -> list[str]:
     return lines
 
 
-def _later(fixes: t.Sequence[Mapping], with_asking: bool) -> list[str]:
+def _can_be_typed(directory: str) -> bool:
+    """Whether Ansible takes the name as it stands: no template, no control character."""
+    return plain(directory) == directory and not re.search("{[{%#]", directory)
+
+
+def _later(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> list[str]:
     """What only lowers a risk, in short: nobody does it in an incident."""
     named = [fix for fix in fixes if fix.get("id") != MANUAL]
     lines: list[str] = []
-    if with_asking:
+    if not is_failing(diagnosis) and not will_fail(diagnosis):
         for fix in named:
-            lines.extend(_lowers_a_risk(fix))
+            lines.extend(_lowers_a_risk(fix, diagnosis))
         named = []
     words = [f"{plain(fix.get('id'))} ({_DECISIONS.get(str(fix.get('decision')), '')})" for fix in named]
     by_hand = sum(fix.get("id") == MANUAL for fix in fixes)
@@ -172,11 +196,12 @@ def _later(fixes: t.Sequence[Mapping], with_asking: bool) -> list[str]:
     return lines
 
 
-def _lowers_a_risk(fix: Mapping) -> list[str]:
+def _lowers_a_risk(fix: Mapping, diagnosis: Mapping) -> list[str]:
     name = str(fix.get("id"))
     if fix.get("decision") == "opt_in" and name in FIX_IDS:
-        return labelled("On request", f"{name}:  {how_to_ask(name)}")
-    return _not_applied(fix, 0)
+        label = labelled("On request", f"{name}:")[0]
+        return wrap_command(how_to_ask(name), f"{label}  ", INDENT + "      ")
+    return _not_applied(fix, diagnosis, 0)
 
 
 def _left_out(fixes: t.Sequence[Mapping]) -> list[str]:
@@ -245,8 +270,12 @@ def render_outcome(
     screens = [_outcome(document, host, check_mode) for document in remediations]
     foot = ""
     if run_id and not check_mode and any(_can_be_undone(document) for document in remediations):
-        command = f"redisops.persistence.rollback --limit {shlex.quote(plain(host))} -e remediate_record={run_id}"
-        foot = "\n".join(["", *labelled("To undo it", f"ansible-playbook {command}  (and the inventory)"), ""])
+        command = (
+            "ansible-playbook redisops.persistence.rollback "
+            f"--limit {shlex.quote(plain(host))} -e remediate_record={run_id}"
+        )
+        label = labelled("To undo it", "with the inventory of this run:")
+        foot = "\n".join(["", *label, *wrap_command(command, INDENT + "  $ ", INDENT + "      "), ""])
     return "\n" + "\n\n".join(screens) + "\n" + foot
 
 
@@ -259,19 +288,20 @@ def _outcome(document: Mapping, host: str, check_mode: bool) -> str:
     server = " ".join(plain(instance[key]) for key in ("server", "version", "role") if instance.get(key))
     place = plain(instance.get("address") or "unknown address")
     changes = entries(document, "changes")
-    title = rule(f"{plain(host)}  {place}  {server}".rstrip(), _result(document, check_mode))
-    lines = [title, *wrap(plain(document.get("reason")), MARGIN)]
-    if changes:
-        lines.extend(labelled("Would change" if check_mode else "Changed", count(len(changes), "thing")))
-        lines.extend(change_lines(changes))
     proof = mapping(document, "proof")
     after = mapping(proof, "diagnosis_after") or mapping(document, "diagnosis_before")
     is_well = not is_failing(after) and not will_fail(after)
+    left = [] if is_well or (check_mode and changes) else _left(entries(document, "left"), after, host)
+    reason = plain(document.get("reason"))
+    if left and document.get("result") == "refused" and not check_mode:
+        reason = f"Nothing was done, and it still can't save: {state_title(after)}."  # why stands below
+    lines = [rule(f"{plain(host)}  {place}  {server}".rstrip(), _result(document, check_mode)), *wrap(reason, MARGIN)]
+    if changes:
+        lines.extend(labelled("Would change" if check_mode else "Changed", count(len(changes), "thing")))
+        lines.extend(change_lines(changes))
     if changes or not is_well:
         lines.extend(labelled("Proof" if proof.get("save") else "Now", _proof(proof)))
-    if check_mode and changes or is_well:
-        return "\n".join(lines)
-    return "\n".join(lines + _left(entries(document, "left"), after))
+    return "\n".join(lines + left)
 
 
 def _result(document: Mapping, check_mode: bool) -> str:
@@ -282,29 +312,51 @@ def _result(document: Mapping, check_mode: bool) -> str:
     return plain(result.upper() if result == "failed" else result)
 
 
-def _left(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> list[str]:
+def _left(fixes: t.Sequence[Mapping], diagnosis: Mapping, host: str) -> list[str]:
     """What still helps a server that can't save, with what to type."""
     urgent = [fix for fix in parts_of(fixes, diagnosis).urgent if fix.get("id") != VERIFY]
+    by_hand = [fix for fix in urgent if fix.get("id") == MANUAL]
     lines: list[str] = []
     for fix in (fix for fix in urgent if fix.get("id") != MANUAL):
-        name, decision = plain(fix.get("id")), str(fix.get("decision"))
-        words = _DECISIONS.get(decision, "")
-        lines.extend(labelled("Left", f"{name} ({words})" if words else f"{name} (run again)"))
-        if decision == "opt_in" and fix.get("id") in FIX_IDS:
-            lines.extend(wrap(f"ask for it with  {how_to_ask(name)}", INDENT + "      ", first=INDENT + "  "))
-        lines.extend(_commands(fix, _COMMANDS_AT_THE_END) if decision == "refuse" else [])
-    by_hand = [fix for fix in urgent if fix.get("id") == MANUAL]
+        if fix.get("decision") == "apply":
+            lines.extend(labelled("Left", f"{plain(fix.get('id'))} - run again"))
+        else:
+            lines.extend(_not_applied(fix, diagnosis, _COMMANDS_AT_THE_END))
     for fix in by_hand[:_MANUAL_LIMIT]:
-        lines.extend(labelled("By hand", plain(fix.get("reason"))))
-        lines.extend(_commands(fix, _COMMANDS_AT_THE_END))
+        lines.extend(_not_applied(fix, diagnosis, _COMMANDS_AT_THE_END))
     if len(by_hand) > _MANUAL_LIMIT:
         lines.append(f"{INDENT}… and {len(by_hand) - _MANUAL_LIMIT} more: report.json has them")
-    if diagnosis.get("writes_blocked") is True and diagnosis.get("state") == "failing":
-        lines.extend(
-            labelled("Writes", "are refused until a save succeeds. To let them through for a while, and lose them")
-        )
-        lines.extend(wrap(f"if it dies before one does, ask with  {how_to_ask('emergency_unblock')}", INDENT))
-    return lines
+    return lines + _writes(diagnosis, host)
+
+
+def _writes(diagnosis: Mapping, host: str) -> list[str]:
+    """Writes that the server refuses, and the one way to let them through that ends by itself."""
+    if diagnosis.get("writes_blocked") is not True or not is_failing(diagnosis):
+        return []
+    place = _place_options(text(diagnosis, "instance", "address"))
+    lines = labelled(
+        "Writes",
+        "are refused until a save succeeds. Let through, they are lost if the server dies before one does. For 15 "
+        "minutes at most, with the inventory and the options of the connection:",
+    )
+    if not place:
+        return lines[:1]
+    command = (
+        f"ansible {shlex.quote(plain(host))} -m redisops.persistence.redis_emergency_unblock "
+        f"-a {shlex.quote(f'{place} seconds=900')}"
+    )
+    return lines + wrap_command(command, INDENT + "  $ ", INDENT + "      ")
+
+
+def _place_options(address: str | None) -> str:
+    """The options of a module that lead to a server; empty where its address is none that can be typed as it is."""
+    match = _ADDRESS.fullmatch(address or "")
+    if match is None:
+        return ""
+    if match["socket"]:
+        return f"unix_socket={match['socket']}"
+    host = match["host"].strip("[]")
+    return (f"login_host={host} " if host != "127.0.0.1" else "") + f"login_port={match['port']}"
 
 
 def _proof(proof: Mapping) -> str:

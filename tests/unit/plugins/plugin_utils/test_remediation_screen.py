@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record, rollback
 from ansible_collections.redisops.persistence.plugins.plugin_utils import remediation_screen as screen
@@ -43,10 +45,9 @@ def diagnosis(fixes, state="failing", **more):
 
 def plan_screen(fixes, state="failing", check_mode=False, **more):
     result = {
-        "diagnoses": [diagnosis(fixes, state)],
+        "diagnoses": [diagnosis(fixes, state, **more)],
         "instances": [{"address": A, "plan": list(fixes)}],
         "actions": [],
-        **more,
     }
     return screen.render_plan(result, "db1", check_mode)
 
@@ -62,7 +63,8 @@ def outcome_screen(check_mode=False, run_id=None, state="failing", left=(), chan
         "left": list(left),
         "proof": None if check_mode else {"status": after["status"], "diagnosis_after": after},
     }
-    return screen.render_outcome([document], "db1", check_mode, run_id)
+    text = screen.render_outcome([document], "db1", check_mode, run_id)
+    return re.sub(r" \\\n +", " ", text)  # commands on several lines, as a shell joins them
 
 
 @pytest.mark.parametrize("fix_id", FIX_IDS)
@@ -114,9 +116,48 @@ def test_the_outcome_of_a_server_that_still_fails_says_what_to_type():
     text = outcome_screen(left=[DESTINATION, MOVE, VERIFY, MAXMEMORY, SPLIT], writes_blocked=True)
     assert "ask for it with  -e remediate_opt_in_destination=true" in text
     assert "$ ls /data/dump.rdb" in text
-    assert "-e remediate_opt_in_emergency_unblock=true" in text
+    assert "$ ansible db1 -m redisops.persistence.redis_emergency_unblock" in text
+    assert "-a 'login_port=6379 seconds=900'" in text
     assert "maxmemory" not in text
     assert "Split" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [
+        ("127.0.0.1:6379", "login_port=6379"),
+        ("10.0.0.1:6379", "login_host=10.0.0.1 login_port=6379"),
+        ("[::1]:6379", "login_host=::1 login_port=6379"),
+        ("unix:/run/redis.sock", "unix_socket=/run/redis.sock"),
+        ("unix:/run/a b.sock", ""),
+        ("unix:/run/{{ x }}", ""),
+        ("", ""),
+    ],
+)
+def test_where_a_server_is_as_one_types_it(address, options):
+    assert screen._place_options(address) == options
+
+
+@pytest.mark.parametrize(
+    ("directory", "typed"),
+    [
+        ("/tmp/data", 'allow it with  -e \'{"remediate_allowed_dirs": ["/tmp/data"]}\''),
+        ("/tmp/{{ data }}", None),
+        ("/tmp/da\nta", None),
+    ],
+)
+def test_a_directory_that_is_not_allowed_comes_with_what_would_allow_it(directory, typed):
+    refused = fix("data_dir", "refuse", f"{directory} is not in remediate_allowed_dirs.")
+    place = {"address": A, "dir": directory}
+    text = plan_screen([refused, VERIFY], instance=place)
+    assert (typed in text) if typed else ("allow it" not in text)
+
+
+def test_a_refusal_is_said_once():
+    text = outcome_screen(left=[DESTINATION, VERIFY])
+    assert text.count("Only if it is empty.") == 1
+    assert "Nothing was done, and it still can't save: It is broken." in text
+    assert "A sentence." not in text
 
 
 def test_the_outcome_of_a_server_that_is_well_is_short():
