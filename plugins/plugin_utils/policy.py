@@ -13,6 +13,7 @@ import typing as t
 from collections import abc
 from dataclasses import dataclass, field
 
+from ansible_collections.redisops.persistence.plugins.module_utils._remediation_lock import LEASE_LIMIT_SECONDS
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_saves import parse_save_points, parse_size
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import UNLIMITED
 
@@ -103,6 +104,9 @@ class Policy:
         read: dict[str, t.Any] = {}
         for name, value in given.items():
             if name in _FOR_OTHERS:
+                continue
+            if name in _CHECKED_FOR_OTHERS:
+                _CHECKED_FOR_OTHERS[name](name, value)
                 continue
             reader = _READERS.get(str(name))
             if reader is None:
@@ -236,6 +240,18 @@ def _save_points(name: str, value: t.Any) -> str:
     return " ".join(f"{point['seconds']} {point['changes']}" for point in points)
 
 
+def _lease_seconds(name: str, value: t.Any) -> int:
+    seconds = _whole_number(name, value)
+    if seconds > LEASE_LIMIT_SECONDS:
+        raise PolicyError(name, f"must be at most {LEASE_LIMIT_SECONDS} (a week), not {seconds}")
+    return seconds
+
+
+# Used by tasks alone; a value that they would trip over half way is told before anything is done.
+_CHECKED_FOR_OTHERS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
+    "lock_seconds": _lease_seconds,
+    "restart_seconds": _whole_number,
+}
 _READERS: dict[str, t.Callable[[str, t.Any], t.Any]] = {
     "opt_in": _fix_ids,
     "skip": _fix_ids,

@@ -214,8 +214,8 @@ def _is_change(change: object) -> bool:
 def find(record: str | None, directory: str | None, host: str) -> str | None:
     """The record file that is meant for a host: a file, a run's directory, a run's name, or (null) the newest run.
 
-    The newest is the last remediation that changed, or may have changed, something on this host. Null where there is
-    none for it. Raises RecordError.
+    The newest is the last remediation that changed, or may have changed, something on this host that can be put back;
+    where there is none, the last that changed anything. Null where there is none for it. Raises RecordError.
     """
     root = os.path.abspath(os.path.expanduser(directory)) if directory else None
     if not record:
@@ -242,14 +242,25 @@ def _newest(root: str, host: str) -> str | None:
         return None
     except OSError as error:
         raise RecordError(f"{root}: {error.strerror}") from None
+    changed: str | None = None
     for run in runs:
         path = os.path.join(root, run, evidence_files.file_name(host))
         if not os.path.isfile(path):
             continue
         document = read(path)
-        if document["kind"] == REMEDIATION and any(may_have_changed(entry) for entry in document["entries"]):
+        if document["kind"] != REMEDIATION or not any(may_have_changed(entry) for entry in document["entries"]):
+            continue
+        # A run that only proved what the one before it had begun hides that one from nobody.
+        if any(_is_reversible(entry) for entry in document["entries"]):
             return path
-    return None
+        changed = changed or path
+    return changed
+
+
+def _is_reversible(entry: t.Mapping[str, t.Any]) -> bool:
+    """Whether an entry changed, or may have changed, something that can be put back."""
+    changes = entries(entry, "changes" if entry.get("state") == DONE else "planned") + entries(entry, "changes")
+    return any(change.get("reversible") for change in changes)
 
 
 def undone_at(path: str, host: str) -> str | None:

@@ -132,7 +132,7 @@ def _applied(fix: Mapping, check_mode: bool) -> list[str]:
     reason = plain(fix.get("reason"))
     label = "Would do" if check_mode or reason.endswith(NOT_SELECTED) else "Will do"
     if not entries(fix, "changes") and not _is_step(reason):
-        label = "Nothing"
+        label = "In order"
     lines = labelled(label, f"{plain(fix.get('id'))} - {reason}" if reason else plain(fix.get("id")))
     return lines + change_lines(entries(fix, "changes"))
 
@@ -256,7 +256,6 @@ def render_refused_saves(decided: t.Sequence[Mapping], host: str) -> str:
                 place = f"{plain(host)}  {plain(item.get('address'))}"
                 text = f"{place}: {plain(fix.get('id'))} not done - {plain(fix.get('reason'))}"
                 lines.extend(wrap(text, INDENT, first=MARGIN))
-                lines.extend(_commands(fix, _COMMANDS_LIMIT))
     return "\n".join(lines)
 
 

@@ -118,3 +118,13 @@ def test_what_can_not_be_used_is_told_by_its_name(name: str, value: t.Any, said:
 def test_tags_choose(run_tags: list[str], skip_tags: list[str], selected: set[str]) -> None:
     policy = Policy.from_options({"run_tags": run_tags, "skip_tags": skip_tags})
     assert {fix for fix in ("thp", "overcommit", "verify") if policy.selects(fix)} == selected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lock_seconds", 0), ("lock_seconds", 7 * 86400 + 1), ("lock_seconds", "soon"), ("restart_seconds", -4)],
+)
+def test_values_that_only_tasks_use_are_checked_before(name, value):
+    with pytest.raises(PolicyError, match=f"remediate_{name}"):
+        Policy.from_options({name: value})
+    assert Policy.from_options({"lock_seconds": 60, "restart_seconds": "30"}) == Policy.from_options({})

@@ -231,3 +231,21 @@ def test_a_broken_entry_is_named(document, entry, words):
     document["entries"] = [entry]
     with pytest.raises(record.RecordError, match=words):
         record.check(document, "f")
+
+
+def test_a_run_that_only_saved_does_not_hide_the_one_before_it(tmp_path):
+    def run(name, what, reversible):
+        path = record.open_record(str(tmp_path), "db1", name, "bob", [], 1.0)
+        document = record.read(path)
+        change = {"what": what, "before": 1, "after": 2, "reversible": reversible}
+        action = {"fix": "data_dir", "address": None, "arguments": {}, "changes": [change]}
+        record.note(document, action, record.STARTED, None, None, 2.0)
+        record.note(document, action, record.DONE, {"changed": True, "changes": [change]}, None, 3.0)
+        record.write(path, document)
+        return path
+
+    saved_only = run("20261122T000000Z-1", "save", False)
+    assert record.find(None, str(tmp_path), "db1") == saved_only
+    changed = run("20261122T000001Z-2", "mode of /data", True)
+    run("20261122T000002Z-3", "save", False)
+    assert record.find(None, str(tmp_path), "db1") == changed
