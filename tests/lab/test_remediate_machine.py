@@ -52,8 +52,10 @@ def bench(request: pytest.FixtureRequest, boot_files: None, bench_of: t.Callable
     return bench_of(request.param)
 
 
-each_kind = pytest.mark.parametrize("bench", KINDS, ids=lambda kind: kind.id, indirect=True)
-one_kind = pytest.mark.parametrize("bench", KINDS[-1:], ids=lambda kind: kind.id, indirect=True)
+# What is fixed is the machine, whatever server runs on it. The oldest one keeps what it has mapped; later ones give the
+# room for a value that does not come back after seconds.
+oldest_kind = pytest.mark.parametrize("bench", KINDS[:1], ids=lambda kind: kind.id, indirect=True)
+newest_kind = pytest.mark.parametrize("bench", KINDS[-1:], ids=lambda kind: kind.id, indirect=True)
 
 
 def fix_overcommit(directory: Path, bench: Bench, *arguments: str, opt_in: tuple[str, ...] = ()) -> Run:
@@ -74,7 +76,7 @@ def keys_of(changes: list[dict[str, t.Any]]) -> set[tuple[t.Any, ...]]:
 BREAKS = {"fork_commit_limit": break_fork_commit_limit, "fork_overcommit_heuristic": break_fork_overcommit_heuristic}
 
 
-@each_kind
+@oldest_kind
 @pytest.mark.parametrize("fault", BREAKS)
 def test_overcommit_is_announced_made_proven_and_put_back(fault: str, bench: Bench, tmp_path: Path) -> None:
     (remedy,) = (remedy for remedy in REMEDIES if remedy.fault == fault)
@@ -112,7 +114,7 @@ def test_overcommit_is_announced_made_proven_and_put_back(fault: str, bench: Ben
     assert digest_of(bench.server) == digest
 
 
-@one_kind
+@oldest_kind
 @pytest.mark.attempt
 def test_mode_2_is_left_alone_without_a_word(bench: Bench, tmp_path: Path) -> None:
     """It may be the policy of the host."""
@@ -126,7 +128,7 @@ def test_mode_2_is_left_alone_without_a_word(bench: Bench, tmp_path: Path) -> No
     assert not BOOT_FILES[0].exists()
 
 
-@one_kind
+@newest_kind
 def test_huge_pages_of_a_healthy_host(bench: Bench, tmp_path: Path) -> None:
     """Prevention: no incident, and the risk is gone, now and at boot; no save is started for it."""
     if not HUGE_PAGES.exists():
@@ -149,7 +151,7 @@ def test_huge_pages_of_a_healthy_host(bench: Bench, tmp_path: Path) -> None:
     assert not host_changes(before, host_state())
 
 
-@one_kind
+@newest_kind
 def test_an_incident_alone_leaves_risks(bench: Bench, tmp_path: Path) -> None:
     saves(bench.start())
     before = host_state()
