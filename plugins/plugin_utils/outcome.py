@@ -161,6 +161,8 @@ class _Verdict:
             if entry.get("address") == address or (entry.get("address") is None and entry.get("fix") in own)
         ]
         self.changes = [dict(change) for entry in self.entries for change in entries(entry, "changes")]
+        # What was lent for the time of the run, and is back, has put nothing right.
+        self.lasting = [c for entry in self.entries if not entry.get("restored") for c in entries(entry, "changes")]
         self.look = mapping(run.after, address) if run.after is not None else {}
         self.after: Mapping | None = mapping(self.look, "diagnosis") or None
         self.failed = [entry for entry in self.entries if entry.get("state") == record.FAILED]
@@ -262,14 +264,14 @@ class _Verdict:
                 return UNCHANGED, self._said("It was not failing, and nothing had to be changed", *extras)
             return IMPROVED, self._said(f"{count(len(self.changes), 'change')} made; it was not failing", *extras)
         refusals = self._refusals()
-        if self.changes:
+        if self.lasting:
             still = (
                 f"the last save still counts as failed: {state_title(after)}"
                 if is_failing(after)
                 else "it does not fail any more, but no save has proven it"
             )
             return IMPROVED, self._said(
-                f"{count(len(self.changes), 'change')} made; {still}", self._proof_refusal(), *refusals, *extras
+                f"{count(len(self.lasting), 'change')} made; {still}", self._proof_refusal(), *refusals, *extras
             )
         if refusals:
             return REFUSED, self._said(*refusals, self._proof_refusal(), *extras)

@@ -293,7 +293,7 @@ def _outcome(document: Mapping, host: str, check_mode: bool) -> str:
     left = [] if is_well or (check_mode and changes) else _left(entries(document, "left"), after, host)
     reason = plain(document.get("reason"))
     if left and document.get("result") == "refused" and not check_mode:
-        reason = f"Nothing was done, and it still can't save: {state_title(after)}."  # why stands below
+        reason = f"It still can't save: {state_title(after)}."  # why stands below
     lines = [rule(f"{plain(host)}  {place}  {server}".rstrip(), _result(document, check_mode)), *wrap(reason, MARGIN)]
     if changes:
         lines.extend(labelled("Would change" if check_mode else "Changed", count(len(changes), "thing")))

@@ -453,10 +453,10 @@ def _conflicts_of(details: Mapping) -> list[str]:
 
 
 def failures(document: Mapping, error: str | None) -> list[str]:
-    """A sentence for each reason why the play must fail for this host."""
+    """What was not put back because something failed, and why; what was left alone on purpose is no failure."""
     told = [error] if error else []
     for item in undone(document):
         if item.state == "failed":
             where = f" of {plain(item.address)}" if item.address else ""
-            told.append(f"{plain(item.fix)}{where} could not be put back: {plain(' '.join(item.remarks))}")
+            told.append(f"{plain(item.fix)}{where}: {plain(' '.join(item.remarks))}")
     return told

@@ -346,3 +346,22 @@ def test_facts_are_taken_from_the_evidence():
         "started_unix": 5.5,
         "last_save_unix": 9,
     }
+
+
+def test_what_was_only_lent_has_improved_nothing():
+    lent = entry("emergency_unblock", restored=True)
+    waits = fix("destination", "opt_in", "Only if it is empty.")
+    seen = conclude(plan=(fix("emergency_unblock"), waits), entries=(lent,), after=diagnosis(fixes=[waits]))
+    document = seen.remediations[0]
+    assert document["result"] == "refused"
+    assert "destination waits to be asked for (-e remediate_opt_in_destination=true)" in document["reason"]
+    assert seen.failures
+
+
+def test_a_server_whose_next_save_will_fail_is_not_said_to_need_nothing():
+    waits = fix("destination", "opt_in", "Only if it is empty.")
+    before = diagnosis("idle", fixes=[waits], forecast={"answer": "will_fail"})
+    document = conclude(before, plan=(waits,), entries=(), after=None, actions=[]).remediations[0]
+    assert document["result"] == "unchanged"
+    assert "the next save will" in document["reason"]
+    assert "-e remediate_opt_in_destination=true" in document["reason"]

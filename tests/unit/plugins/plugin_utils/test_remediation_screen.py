@@ -156,7 +156,7 @@ def test_a_directory_that_is_not_allowed_comes_with_what_would_allow_it(director
 def test_a_refusal_is_said_once():
     text = outcome_screen(left=[DESTINATION, VERIFY])
     assert text.count("Only if it is empty.") == 1
-    assert "Nothing was done, and it still can't save: It is broken." in text
+    assert "It still can't save: It is broken." in text
     assert "A sentence." not in text
 
 
