@@ -12,31 +12,19 @@ import pytest
 
 from .attempts import ATTEMPTS, CRON, Attempt, Check
 from .bench import Bench, is_root, missing_need
+from .faults import break_directory_mode
 from .remediation import allowed_directories, remediate
 from .remedies import OPT_IN, VALUES
 from .score import SCORE
 from .servers import KINDS, Server, ServerKind
-from .snapshot import RECORDING, forbidden_commands, forget_commands, host_changes, host_state
+from .snapshot import RECORDING, forbidden_commands, forget_commands, host_changes, host_state, server_state, untouched
 
 pytestmark = pytest.mark.lab
 
 OPTED_IN = [fix for fix in (*OPT_IN, "unit_sandbox") if fix != "cgroup_memory"]
 """With more memory for its group no save would be deadly."""
 
-EVERYWHERE = [
-    "/",
-    "/*",
-    "/etc",
-    "/etc/*",
-    CRON,
-    "/home/*",
-    "/root/*",
-    "/var/*",
-    "/tmp",
-    "/dev",
-    "/usr",
-    "/var/../etc/*",
-]
+EVERYWHERE = ["/etc", "/etc/*", CRON, "/home/*", "/root/*", "/var/*", "/tmp", "/dev", "/usr"]
 """What nobody should allow, and a rule must withstand."""
 
 ALLOWED: dict[str, t.Callable[[list[Server]], list[str]]] = {
@@ -85,3 +73,17 @@ def test_no_attempt_gets_through(
     assert not host_changes(before, host_state())
     assert len(done.documents) == len(arranged), done.output[-4000:]
     assert "49" not in [change["what"] for change in done.changes()]
+
+
+@pytest.mark.attempt
+@pytest.mark.parametrize("entry", ["/", "/var/../etc/*", "data"])
+def test_a_list_that_cannot_be_meant_is_refused_before_anything(
+    entry: str, bench_of: t.Callable[[ServerKind], Bench], tmp_path: Path
+) -> None:
+    bench = bench_of(KINDS[-1])
+    break_directory_mode(bench)
+    before = server_state(bench.server)
+    done = remediate(tmp_path, [bench.server], remediate_allowed_dirs=[entry])
+    assert done.code != 0
+    assert "remediate_allowed_dirs" in done.output
+    assert not untouched(bench.server, before, server_state(bench.server))
