@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
+import _thread
 import queue
-import threading
 import time
 import typing as t
 
@@ -35,7 +35,8 @@ def run_in_parallel(
         (:class:`NotFinished`). The rim: whatever goes wrong with one server leaves the others alone.
     :param deadline_seconds: how long one piece of work may take, counted from its own start.
 
-    The threads are daemons: one that hangs in a name look-up can't keep the interpreter from ending.
+    A thread that hangs in a name look-up can't keep the interpreter from ending. Where there is no thread to be had (a
+    host that forks no more), the work is done one after the other.
     """
     results: list[t.Any] = [None] * len(arguments)
     finished: queue.Queue[tuple[int, t.Any, Exception | None]] = queue.Queue()
@@ -55,7 +56,11 @@ def run_in_parallel(
             index = waiting.pop(0)
             started[index] = time.monotonic()
             open_work.add(index)
-            threading.Thread(target=run, args=(index,), daemon=True).start()
+            # Thread.start() waits without end for a sign of life, and a thread that finds no memory gives none.
+            try:
+                _thread.start_new_thread(run, (index,))
+            except (RuntimeError, MemoryError):
+                run(index)
         next_deadline = min(started[index] for index in open_work) + deadline_seconds
         try:
             index, result, error = finished.get(timeout=max(0.0, next_deadline - time.monotonic()))

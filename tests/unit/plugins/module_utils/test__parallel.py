@@ -3,9 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import _thread
 import threading
 import time
+import typing as t
 
+import pytest
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import NotFinished, run_in_parallel
 
 
@@ -62,3 +65,20 @@ def test_no_more_than_the_workers_run_at_once() -> None:
 
 def test_nothing_to_do() -> None:
     assert run_in_parallel(lambda number: number, [], lambda _n, _error: 0, 1) == []
+
+
+def test_without_threads_the_work_is_done_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: t.Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert run_in_parallel(lambda number: number * 2, [1, 2, 3], lambda _n, _error: -1, 5) == [2, 4, 6]
+
+
+def test_a_thread_that_dies_at_its_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the host has no memory left for it: nothing ever runs, and nothing says so."""
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *_arguments: 0)
+    began = time.monotonic()
+    results = run_in_parallel(lambda number: number, [1, 2], lambda _n, error: type(error).__name__, 0.1)
+    assert results == ["NotFinished", "NotFinished"]
+    assert time.monotonic() - began < 3
