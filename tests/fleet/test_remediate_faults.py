@@ -240,6 +240,8 @@ def site(machines_of_module: MachineOf, tmp_path_factory: pytest.TempPathFactory
     pids = {service.unit: service.pid for service in every}
     directory, hosts = tmp_path_factory.mktemp("remediate"), list(machines.values())
     values = {
+        # The hosts don't wait for each other.
+        "strategy": "free",
         "remediate_opt_in": OPT_IN,
         "remediate_pids_limit": TASKS,
         "remediate_cgroup_memory_bytes": MEMORY_BYTES,
