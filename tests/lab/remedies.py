@@ -224,7 +224,7 @@ REMEDIES: tuple[Remedy, ...] = (
     gone("sync_invalid"),
     gone("directory_sync"),
     # rename
-    opted_in("destination_is_directory", "destination"),
+    opted_in("destination_is_directory", "destination", stays="the dump has its name now"),
     by_hand("destination_is_directory_with_files", "the files are somebody's"),
     by_hand("destination_is_mount", "somebody mounted it there"),
     opted_in("destination_immutable", "immutable"),
