@@ -116,7 +116,12 @@ def test_only_the_questions_are_sent(lab: Lab, name: str, prefer: str) -> None:
     collect(prefer, login_port=server.port)
     statistics = server.ask("INFO", "commandstats")
     seen = {line.split(":")[0] for line in statistics.splitlines() if line.startswith("cmdstat_")}
-    assert seen - {"cmdstat_info", "cmdstat_config|resetstat"} <= {"cmdstat_config|get", "cmdstat_config", "cmdstat_acl|whoami", "cmdstat_acl"}
+    assert seen - {"cmdstat_info", "cmdstat_config|resetstat"} <= {
+        "cmdstat_config|get",
+        "cmdstat_config",
+        "cmdstat_acl|whoami",
+        "cmdstat_acl",
+    }
 
 
 def test_password_missing_wrong_and_right(lab: Lab, name: str, prefer: str) -> None:
