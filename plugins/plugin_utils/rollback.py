@@ -147,7 +147,7 @@ class _Inverse:
             arguments = None
             self.undone = []
             self._stay_all(str(refusal))
-        self._stay_all(_why_final(self.fix))
+        self._stay_all(_why_final(self.fix, self.arguments.get("without_restart") is True))
         if arguments is None:
             return None
         changes = [
@@ -375,8 +375,10 @@ def _owner(value: object) -> tuple[int, int] | None:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def _why_final(fix: str) -> str:
+def _why_final(fix: str, without_restart: bool) -> str:
     """Why what is left of a fix stays."""
+    if fix in _RESTARTS and without_restart:
+        return "The server saves there now: without it the next save would fail again."
     if fix in _RESTARTS:
         return (
             "The server runs in it now: without it the next save would fail again. A copy of every key lies in the "

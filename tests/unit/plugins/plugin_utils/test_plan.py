@@ -164,6 +164,18 @@ def test_a_save_alone_is_an_action_in_either_mode() -> None:
     assert actions(plan(gone)) == actions(plan(gone, check_mode=True)) == ["verify"]
 
 
+def test_no_save_is_started_blindly() -> None:
+    """A server whose process was not seen: its directory, its limits and its memory are unknown."""
+    unseen = denied()
+    for block in ("process", "cgroups", "data_directory", "systemd", "redis_log"):
+        unseen["instances"][0][block] = None
+    made = plan(unseen)
+    assert decision(made, "verify")[0] == "opt_in"
+    assert "was not seen" in decision(made, "verify")[1]
+    assert actions(made) == []
+    assert actions(plan(unseen, opt_in=["verify"])) == ["verify"]
+
+
 def test_what_is_skipped_is_refused_by_name() -> None:
     made = plan(denied(), check_mode=True, skip=["data_dir"])
     assert decision(made, "data_dir") == ("refuse", "remediate_skip names it.")
