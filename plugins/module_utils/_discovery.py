@@ -17,7 +17,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
 from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_password, read_settings
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
-SERVER_LIMIT = 256
+SERVER_LIMIT = 4096
 DESCRIPTOR_LIMIT = 65536
 SOCKET_TABLE_LIMIT_BYTES = 4 * 1024 * 1024
 """Listening sockets come first in /proc/net/tcp (net/ipv4/tcp_ipv4.c:tcp_get_idx), so a cut loses none of them."""
