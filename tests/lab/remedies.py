@@ -181,7 +181,7 @@ REMEDIES: tuple[Remedy, ...] = (
     # fork
     opted_in("fork_commit_limit", "overcommit", machine_wide=True),
     cured_by("fork_overcommit_heuristic", "overcommit", machine_wide=True),
-    opted_in("fork_cgroup_memory", "cgroup_memory", stays="the group uses more by now than its limit was"),
+    opted_in("fork_cgroup_memory", "cgroup_memory"),
     gone("fork_out_of_memory"),
     cured_by("fork_process_limit", "process_limit"),
     opted_in("fork_pids_limit", "pids_limit"),
