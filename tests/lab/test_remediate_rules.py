@@ -33,7 +33,8 @@ ALLOWED: dict[str, t.Callable[[list[Server]], list[str]]] = {
 }
 
 
-RUNS = [(kind, "allowed as meant") for kind in KINDS] + [(KINDS[-1], "everything allowed")]
+# The oldest server and the newest: what is tried is refused by the plan and the modules, whatever they talk to.
+RUNS = [(kind, "allowed as meant") for kind in (KINDS[0], KINDS[-1])] + [(KINDS[-1], "everything allowed")]
 
 
 @pytest.mark.parametrize(("kind", "allowed"), RUNS, ids=[f"{kind.id}-{allowed}" for kind, allowed in RUNS])
