@@ -18,6 +18,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     output,
     screen,
 )
+from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules
 
 # Options that stay on the control node; what is left goes to the module.
@@ -34,8 +35,6 @@ CONTROLLER_OPTIONS = frozenset(
         "reproduce_addresses",
     )
 )
-# A save that is forecast to end in one of these can take the server down with it.
-DEADLY_CAUSES = frozenset(("child_oom_killed_cgroup", "child_oom_killed_host"))
 Entry = dict[str, t.Any]
 
 

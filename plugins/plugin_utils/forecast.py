@@ -14,6 +14,8 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import 
 
 WILL_SUCCEED = "will_succeed"
 WILL_FAIL = "will_fail"
+# A save that is forecast to end in one of these can take the server down with it.
+DEADLY_CAUSES = ("child_oom_killed_cgroup", "child_oom_killed_host")
 
 # The figures that the answer rests on.
 FORECAST_SIGNALS = (

@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_places import is_allowed, why_forbidden
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name, grade_place
+from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.hijack import DEFAULT_DBFILENAME
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     MANUAL,
@@ -347,7 +348,7 @@ def need_rescue(situation: Situation) -> str:
 def forbid_rescue(situation: Situation) -> None:
     """Raises CannotFix where no copy can be taken, or taking one endangers the server."""
     need_server(situation)
-    for deadly in ("child_oom_killed_cgroup", "child_oom_killed_host"):
+    for deadly in DEADLY_CAUSES:
         if situation.stands(deadly):
             raise CannotFix(REFUSE, "There is too little memory for the copy: taking it may end the server.")
     for outcome in situation.rules.outcomes.values():
