@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""Which fixes help, whether each is applied, asked for or refused, and the exact commands for an operator."""
+"""Which fixes help, whether each is applied, asked for or refused, and the exact commands for an operator.
+
+And read again out of a diagnosis: which are against the verdict, and which against a risk.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import YES, Context
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Fix, ManualFix, Rules
 from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill, fill_command
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping
 
 FixEntry = dict[str, t.Any]
 MANUAL = "manual"
@@ -69,3 +73,42 @@ def choose_fixes(
         risk = rules.risks[risk_id]
         add(risk.fixes, risk.manual)
     return entries
+
+
+def identity_of(fix: Mapping) -> tuple[object, object]:
+    """A fix by its name; what is for a person has no name but its text."""
+    return fix.get("id"), fix.get("reason") if fix.get("id") == MANUAL else None
+
+
+def split_fixes(
+    diagnosis: Mapping,
+) -> tuple[list[Mapping], dict[str, list[Mapping]]]:
+    """The fixes that help against the verdict, and for each risk those that only lower it.
+
+    A document lists the fixes of its causes, then the proof (``verify``) of a failing server, then those of its risks
+    in their order.
+    """
+    fixes = list(diagnosis.get("fixes") or [])
+    risks = list(diagnosis.get("risks") or [])
+    names = [name for risk in risks for name in risk.get("fixes") or []]
+    ids = [fix.get("id") for fix in fixes]
+    urgent: list[Mapping] = []
+    rest: list[Mapping] = []
+    if diagnosis.get("state") == "failing" and VERIFY in ids:
+        position = ids.index(VERIFY) + 1
+        urgent, rest = fixes[:position], fixes[position:]
+    else:
+        own_manuals = ids.count(MANUAL) - names.count(MANUAL)
+        for fix in fixes:
+            is_manual = fix.get("id") == MANUAL
+            is_own = own_manuals > 0 if is_manual else fix.get("id") not in names
+            own_manuals -= is_manual
+            (urgent if is_own else rest).append(fix)
+    by_risk: dict[str, list[Mapping]] = {}
+    for risk in risks:
+        for name in risk.get("fixes") or []:
+            found = next((fix for fix in rest if fix.get("id") == name), None)
+            if found is not None:
+                rest.remove(found)
+                by_risk.setdefault(str(risk.get("id")), []).append(found)
+    return urgent, by_risk

@@ -22,8 +22,9 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import NOT_ASKED
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import identity_of, split_fixes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, how_to_ask
-from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import split_fixes, state_title
+from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import state_title
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
     entries,
@@ -423,7 +424,7 @@ class _Verdict:
             fix for fix in self.plan if fix.get("decision") in _DECISION_WORDS and fix.get("id") not in (VERIFY, None)
         ]
         wanted = _against_causes(self.after or self.before)
-        helpful = [fix for fix in refused if _identity(fix) in wanted] or refused
+        helpful = [fix for fix in refused if identity_of(fix) in wanted] or refused
         sentences = [_refusal(fix) for fix in helpful[:_REASON_LIMIT]]
         if not sentences:
             verify = next((fix for fix in self.plan if fix.get("id") == VERIFY), None)
@@ -432,15 +433,10 @@ class _Verdict:
         return sentences
 
 
-def _identity(fix: Mapping) -> tuple[t.Any, t.Any]:
-    """A fix by its name; what is for a person has no name but its text."""
-    return fix.get("id"), fix.get("reason") if fix.get("id") == "manual" else None
-
-
 def _against_causes(diagnosis: Mapping) -> set[tuple[t.Any, t.Any]]:
     """Those that a diagnosis offers against what fails, apart from those against risks."""
     urgent, _by_risk = split_fixes(diagnosis)
-    return {_identity(fix) for fix in urgent}
+    return {identity_of(fix) for fix in urgent}
 
 
 def _refusal(fix: Mapping) -> str:

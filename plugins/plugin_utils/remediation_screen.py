@@ -16,6 +16,7 @@ import shlex
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import MANUAL, VERIFY, identity_of, split_fixes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.outcome import is_failing, will_fail
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import NOT_SELECTED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import (
@@ -33,7 +34,6 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import
     labelled,
     render_host,
     rule,
-    split_fixes,
     state_title,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping, text
@@ -60,8 +60,6 @@ _DECISIONS = {
     "manual": "by hand",
 }
 _ADDRESS = re.compile(r"unix:(?P<socket>/[\w./-]+)|(?P<host>[\w.-]+|\[[\w.:%]+\]):(?P<port>\d+)", re.ASCII)
-VERIFY = "verify"
-MANUAL = "manual"
 
 
 class Parts(t.NamedTuple):
@@ -80,21 +78,16 @@ class Parts(t.NamedTuple):
 def parts_of(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> Parts:
     """Part what is not applied; the order stays."""
     _urgent, by_risk = split_fixes(diagnosis)
-    against_risks = {_identity(fix) for of_risk in by_risk.values() for fix in of_risk}
+    against_risks = {identity_of(fix) for of_risk in by_risk.values() for fix in of_risk}
     parts = Parts([], [], [])
     for fix in fixes:
         if fix.get("decision") == "refuse" and str(fix.get("reason")).startswith(PREFIX):
             parts.left_out.append(fix)
-        elif _identity(fix) in against_risks:
+        elif identity_of(fix) in against_risks:
             parts.later.append(fix)
         else:
             parts.urgent.append(fix)
     return parts
-
-
-def _identity(fix: Mapping) -> tuple[object, object]:
-    """A fix by its name; what is for a person has no name but its text."""
-    return fix.get("id"), fix.get("reason") if fix.get("id") == MANUAL else None
 
 
 def render_plan(result: Mapping, host: str, check_mode: bool) -> str:

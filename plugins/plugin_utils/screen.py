@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import split_fixes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import fleet_line
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import (
     WIDTH,
@@ -38,7 +39,6 @@ __all__ = (
     "render",
     "render_host",
     "rule",
-    "split_fixes",
     "state_title",
 )
 
@@ -399,38 +399,6 @@ def _value(name: str, value: object) -> str:
     if isinstance(value, t.Mapping):
         return ", ".join(f"{plain(key)} {_value(str(key), item)}" for key, item in value.items())
     return plain(value)
-
-
-def split_fixes(diagnosis: Document) -> tuple[list[Document], dict[str, list[Document]]]:
-    """The fixes that help against the verdict, and for each risk those that only lower it.
-
-    A document lists the fixes of its causes, then the proof (``verify``) of a failing server, then those of its risks
-    in their order.
-    """
-    fixes = list(diagnosis.get("fixes") or [])
-    risks = list(diagnosis.get("risks") or [])
-    names = [name for risk in risks for name in risk.get("fixes") or []]
-    ids = [fix.get("id") for fix in fixes]
-    urgent: list[Document] = []
-    rest: list[Document] = []
-    if diagnosis.get("state") == "failing" and "verify" in ids:
-        position = ids.index("verify") + 1
-        urgent, rest = fixes[:position], fixes[position:]
-    else:
-        own_manuals = ids.count("manual") - names.count("manual")
-        for fix in fixes:
-            is_manual = fix.get("id") == "manual"
-            is_own = own_manuals > 0 if is_manual else fix.get("id") not in names
-            own_manuals -= is_manual
-            (urgent if is_own else rest).append(fix)
-    by_risk: dict[str, list[Document]] = {}
-    for risk in risks:
-        for name in risk.get("fixes") or []:
-            found = next((fix for fix in rest if fix.get("id") == name), None)
-            if found is not None:
-                rest.remove(found)
-                by_risk.setdefault(str(risk.get("id")), []).append(found)
-    return urgent, by_risk
 
 
 def _fixes(diagnosis: Document, caps: Caps) -> list[str]:
