@@ -54,6 +54,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._hijack_place
     grade_place,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._info import number
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import diff_of
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import walk
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import started_unix
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
@@ -381,14 +382,7 @@ class _Run:
         header = f"{made['what']} of {self._result['address']}"
         self._result["changed"] = True
         self._result["changes"].append(made)
-        self._result["diff"].append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": f"{made['before']}\n",
-                "after": f"{made['after']}\n",
-            }
-        )
+        self._result["diff"].append(diff_of(header, made["before"], made["after"]))
 
     # -- the configuration file
 

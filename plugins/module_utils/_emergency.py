@@ -40,6 +40,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._emergency_wa
     start_watcher,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._info import number, role
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import diff_of
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
 MOST_SECONDS = 86400
@@ -94,7 +95,7 @@ def _note_change(result: dict[str, t.Any], before: str, after: str) -> None:
     result["changed"] = True
     result["changes"] = [change(what, before, after)]
     header = f"{what} of {result['address']}"
-    result["diff"] = [{"before_header": header, "after_header": header, "before": f"{before}\n", "after": f"{after}\n"}]
+    result["diff"] = [diff_of(header, before, after)]
 
 
 def _running_value(session: ConfigSession) -> str:

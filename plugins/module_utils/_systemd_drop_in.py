@@ -23,7 +23,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._changes impo
     file_content,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
-from ansible_collections.redisops.persistence.plugins.module_utils._write import write_file
+from ansible_collections.redisops.persistence.plugins.module_utils._write import make_directory, remove_file, write_file
 
 MARK = "# Written by redisops.persistence"
 """How the first line of each of our drop-ins begins."""
@@ -31,7 +31,8 @@ MARK = "# Written by redisops.persistence"
 PATH = re.compile(
     r"/etc/systemd/system/[A-Za-z0-9:_.\\@-]+\.(?:service|slice|scope)\.d/zz-redisops-[a-z0-9-]+\.conf", re.ASCII
 )
-DIRECTORY_MODE = 0o755
+"""systemd reads drop-ins in the order of their names, and the last one counts: ours come after the override.conf that
+``systemctl edit`` writes."""
 READ_LIMIT_BYTES = 64 * 1024
 RELOAD_SECONDS = 60.0
 
@@ -47,12 +48,16 @@ class DropIn(t.NamedTuple):
     content: str | None
 
 
+def path_of(unit: str, name: str) -> str:
+    """Where our drop-in of that name (``process-limit``) lies for a unit."""
+    return f"/etc/systemd/system/{unit}.d/zz-redisops-{name}.conf"
+
+
 def check_wanted(wanted: DropIn) -> None:
     """Raise DropInError where the path is not one of ours, or the text lacks our mark."""
     if not PATH.fullmatch(wanted.path):
         raise DropInError(
-            f"{clean_text(wanted.path)} is not the path of a drop-in of this collection: "
-            "/etc/systemd/system/UNIT.d/zz-redisops-NAME.conf."
+            f"{clean_text(wanted.path)} is not the path of a drop-in of this collection: {path_of('UNIT', 'NAME')}."
         )
     if wanted.content is not None and not wanted.content.startswith(MARK):
         raise DropInError(f"The text of a drop-in must begin with the line {MARK!r}, or nobody will know whose it is.")
@@ -63,13 +68,10 @@ def read_present(system: System, path: str) -> str | None:
 
     :raises DropInError: where it is not a plain file, can't be read, or is not ours.
     """
-    try:
-        status = os.lstat(system.path(path))
-    except FileNotFoundError:
+    mode = _mode_of(system, path)
+    if mode is None:
         return None
-    except OSError as error:
-        raise DropInError(f"{path} can't be looked at: {error.strerror}. Run as root (become).") from None
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(mode):
         raise DropInError(f"{path} is not a plain file; it is left alone. Look at it, and remove it.")
     try:
         text = system.read_text(path, READ_LIMIT_BYTES)
@@ -85,15 +87,20 @@ def is_directory_there(system: System, path: str) -> bool:
 
     :raises DropInError: where something else has its name, a link for instance.
     """
+    mode = _mode_of(system, path)
+    if mode is not None and not stat.S_ISDIR(mode):
+        raise DropInError(f"{path} is not a directory; it is left alone.")
+    return mode is not None
+
+
+def _mode_of(system: System, path: str) -> int | None:
+    """What is there, links not followed; None where nothing is. Raises DropInError."""
     try:
-        status = os.lstat(system.path(path))
+        return os.lstat(system.path(path)).st_mode
     except FileNotFoundError:
-        return False
+        return None
     except OSError as error:
         raise DropInError(f"{path} can't be looked at: {error.strerror}. Run as root (become).") from None
-    if not stat.S_ISDIR(status.st_mode):
-        raise DropInError(f"{path} is not a directory; it is left alone.")
-    return True
 
 
 def plan_changes(system: System, wanted: DropIn) -> list[Change]:
@@ -119,10 +126,11 @@ def make_changes(system: System, wanted: DropIn, changes: t.Sequence[Change]) ->
     parent = os.path.dirname(wanted.path)
     try:
         if wanted.content is None:
-            os.unlink(system.path(wanted.path))
+            remove_file(system, wanted.path)
             _remove_if_empty(system.path(parent))
         else:
-            _make_directory(system.path(parent))
+            if not is_directory_there(system, parent):
+                make_directory(system, parent)
             write_file(system, wanted.path, wanted.content)
     except OSError as error:
         raise DropInError(f"{wanted.path} can't be changed: {error.strerror}. {_remedy(error)}") from None
@@ -134,12 +142,6 @@ def _remedy(error: OSError) -> str:
     if error.errno == errno.EROFS:
         return "The file system of /etc is read-only; find out why before it is made writable."
     return "Run as root (become)."
-
-
-def _make_directory(path: str) -> None:
-    if not os.path.isdir(path):
-        os.mkdir(path, DIRECTORY_MODE)
-        os.chmod(path, DIRECTORY_MODE)
 
 
 def _remove_if_empty(path: str) -> None:

@@ -96,9 +96,8 @@ reload_error:
   sample:
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import changed_result, diff_of
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop_in import (
     DropIn,
@@ -107,19 +106,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop
     plan_changes,
     reload_systemd,
 )
-
-
-def diff_of(changes: list[dict[str, t.Any]]) -> list[dict[str, str]]:
-    """What ``--diff`` shows."""
-    return [
-        {
-            "before_header": change["what"],
-            "after_header": change["what"],
-            "before": change["before"] or "",
-            "after": change["after"] or "",
-        }
-        for change in changes
-    ]
 
 
 def main() -> None:
@@ -146,7 +132,8 @@ def main() -> None:
         reload_error = reload_systemd(system)
     if reload_error:
         module.warn(reload_error)
-    module.exit_json(changed=bool(changes), changes=changes, diff=diff_of(changes), reload_error=reload_error)
+    diff = [diff_of(entry["what"], entry["before"], entry["after"]) for entry in changes]
+    module.exit_json(**changed_result(changes, diff, reload_error=reload_error))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ import re
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
+from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop_in import MARK, path_of
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import Situation
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import UNLIMITED, mapping, text
 
-# First line of every drop-in of ours: systemd_drop_in leaves files without it alone.
-DROP_IN_MARK = "# Written by redisops.persistence"
-UNIT_DIRECTORY = "/etc/systemd/system"
 # Names of units (systemd.unit(5)); a slash would lead elsewhere.
 _SERVICE = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
 
@@ -41,13 +39,9 @@ def part(step: str, what: str, before: t.Any, after: t.Any, reversible: bool = T
 def drop_in(
     situation: Situation, unit: str, fix_id: str, setting: str, value: str
 ) -> tuple[dict[str, str], list[_changes.Change]]:
-    """{path, content} of a drop-in with one setting, and what writing it changes.
-
-    systemd reads drop-ins in the order of their names, and the last one counts: ours comes after the override.conf that
-    ``systemctl edit`` writes.
-    """
-    path = f"{UNIT_DIRECTORY}/{unit}.d/zz-redisops-{fix_id.replace('_', '-')}.conf"
-    content = f"{DROP_IN_MARK}\n[Service]\n{setting}={value}\n"
+    """{path, content} of a drop-in with one setting, and what writing it changes."""
+    path = path_of(unit, fix_id.replace("_", "-"))
+    content = f"{MARK}\n[Service]\n{setting}={value}\n"
     systemd = mapping(situation.instance, "systemd")
     present = [str(name) for name in systemd.get("drop_in_paths") or ()]
     in_force = mapping(systemd, "limits").get(setting)
