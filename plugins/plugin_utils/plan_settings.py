@@ -17,6 +17,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._boot_file im
     change_text,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._boot_settings import Setting
+from ansible_collections.redisops.persistence.plugins.module_utils._config_defaults import DEFAULTS
 from ansible_collections.redisops.persistence.plugins.module_utils._kernel_settings import (
     OVERCOMMIT,
     TRANSPARENT_HUGE_PAGES,
@@ -181,20 +182,20 @@ def rescue(situation: Situation) -> Work:
 
 # Its configuration file ----------------------------------------------------------------------------------------------
 
-# Defaults of all versions from 3.2 on (config.c): a parameter that the file doesn't name runs with these, unless
-# somebody has set it since.
-_DEFAULTS = {
-    STOP_WRITES: "yes",
-    "dbfilename": "dump.rdb",
-    MAXMEMORY: "0",
-    "maxmemory-policy": "noeviction",
-    "appendonly": "no",
-    OOM_SCORE: "no",
-    "rdbcompression": "yes",
-    "protected-mode": "yes",
-    "loglevel": "notice",
-    "replica-serve-stale-data": "yes",
-}
+# Of the parameters that the evidence shows: one that the file does not name runs with its default, unless somebody has
+# set it since.
+_WATCHED = (
+    STOP_WRITES,
+    "dbfilename",
+    MAXMEMORY,
+    "maxmemory-policy",
+    "appendonly",
+    OOM_SCORE,
+    "rdbcompression",
+    "protected-mode",
+    "loglevel",
+    "replica-serve-stale-data",
+)
 
 
 def drift_before(situation: Situation) -> list[str] | None:
@@ -205,8 +206,8 @@ def drift_before(situation: Situation) -> list[str] | None:
     written = mapping(situation.case.redis, "config_file_settings")
     silent = [
         name
-        for name, default in _DEFAULTS.items()
-        if name not in written and text(situation.case.config, name) not in (None, default)
+        for name in _WATCHED
+        if name not in written and text(situation.case.config, name) not in (None, DEFAULTS[name])
     ]
     return sorted({*drifted, *silent})
 
