@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
                 "leave out one of the two."
             )
         rules = gathering.rules_for(options)
-        host = str(task_vars.get("inventory_hostname") or "localhost")
+        host = gathering.host_of(task_vars)
         if options["evidence_file"]:
             result = self._diagnose_files(options["evidence_file"], rules)
         else:

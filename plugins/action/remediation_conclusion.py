@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         options = gathering.check_options(OPTIONS, self._task.args)
         rules = gathering.rules_for(options)
         plan = remediation_run.plan_argument(options)
-        host, check_mode = remediation_run.host_of(task_vars), self._task.check_mode
+        host, check_mode = gathering.host_of(task_vars), self._task.check_mode
         document: dict[str, t.Any] = {}
         if plan["actions"]:
             document = remediation_run.read_record(options["record_path"] or None, host, check_mode) or {}

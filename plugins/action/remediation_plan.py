@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         if not is_selected(policy.run_tags, remediation_run.tags_around(self._task)):
             return _not_meant(policy.run_tags)
         rules = gathering.rules_for(options)
-        host = remediation_run.host_of(task_vars)
+        host = gathering.host_of(task_vars)
         look = remediation_run.look(self, task_vars, rules, host)
         result: dict[str, t.Any] = {
             "changed": False,

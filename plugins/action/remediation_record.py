@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
         action, check_mode = options["action"], self._task.check_mode
         if not isinstance(action.get("fix"), str) or not isinstance(action.get("arguments"), dict):
             raise output.refusal("action must be one of the actions of a plan: it needs fix and arguments.")
-        path, host = options["record_path"] or None, remediation_run.host_of(task_vars)
+        path, host = options["record_path"] or None, gathering.host_of(task_vars)
         document = remediation_run.read_record(path, host, check_mode)
         if document is None:
             raise output.refusal("There is no record of this run: redisops.persistence.remediation_plan opens it.")

@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         options = gathering.check_options(OPTIONS, self._task.args)
         rules = gathering.rules_for(options)
-        host, check_mode = remediation_run.host_of(task_vars), self._task.check_mode
+        host, check_mode = gathering.host_of(task_vars), self._task.check_mode
         result: dict[str, t.Any] = {
             "changed": False,
             "run_id": run_identity.run_id(),

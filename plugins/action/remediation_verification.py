@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
         policy = remediation_run.policy_of(options)
         rules = gathering.rules_for(options)
         plan = remediation_run.plan_argument(options)
-        host = remediation_run.host_of(task_vars)
+        host = gathering.host_of(task_vars)
         document = remediation_run.read_record(options["record_path"], host, self._task.check_mode)
         look = remediation_run.look(self, task_vars, rules, host)
         result: dict[str, t.Any] = {

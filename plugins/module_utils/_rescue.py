@@ -57,6 +57,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._rescue_place
     free_bytes,
     open_place,
     same_directory,
+    status_below,
     why_no_name,
     why_not_writable,
 )
@@ -256,13 +257,13 @@ class _Rescue:
 
     def _free_name(self, place: Place) -> str:
         """The name, or where the module made it and there is one of that second, one with a number behind it."""
-        if not _is_there(place.handle, self._name):
+        if status_below(place.handle, self._name) is None:
             return self._name
         if self._parameters["name"]:
             raise Refused(f"There is a file {self._name} in {clean_text(place.path)} already.")
         stem = self._name[: -len(".rdb")]
         numbered = (f"{stem}-{number}.rdb" for number in range(2, NAMES_LIMIT))
-        found = next((name for name in numbered if not _is_there(place.handle, name)), None)
+        found = next((name for name in numbered if status_below(place.handle, name) is None), None)
         if found is None:
             raise Refused(f"There are too many files like {self._name} in {clean_text(place.path)}.")
         return found
@@ -465,11 +466,3 @@ class _Rescue:
             )
         ran = "" if self.result["consistent"] else " Writes ran meanwhile: it is the dataset of one moment among them."
         self.result["message"] = f"Every key is in the copy ({check.keys})." + ran
-
-
-def _is_there(directory: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

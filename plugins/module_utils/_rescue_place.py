@@ -186,3 +186,11 @@ def why_not_writable(handle: int, path: str) -> str | None:
     if not os.access(f"/proc/self/fd/{handle}", os.W_OK | os.X_OK):
         return f"{clean_text(path)} can't be written by uid {os.geteuid()}"
     return None
+
+
+def status_below(directory: int, name: str) -> os.stat_result | None:
+    """What has that name in an open directory, links not followed; None where nothing has. Raises OSError."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None

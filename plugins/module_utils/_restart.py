@@ -67,6 +67,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._rescue impor
 from ansible_collections.redisops.persistence.plugins.module_utils._rescue_place import (
     Place,
     open_place,
+    status_below,
     why_no_name,
     why_not_writable,
 )
@@ -315,14 +316,14 @@ class _Restart:
         reason = why_not_writable(place.handle, place.path)
         if reason is not None:
             raise Refused(f"directory: {reason}.")
-        status = _status_below(place.handle, self.name)
+        status = status_below(place.handle, self.name)
         if status is None:
             return
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{clean_text(self.dump)} is not a plain file; what it is has to be found out first.")
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._system.clock()))
         self._old_name = f"{self.name}.before-{moment}"
-        if _status_below(place.handle, self._old_name) is not None:
+        if status_below(place.handle, self._old_name) is not None:
             raise Refused(f"There is a file {self._old_name} already.")
 
     def _check_numbers_given(self) -> None:
@@ -425,7 +426,7 @@ class _Restart:
         """The rescued file beside its place, without a name."""
         uid, gid = self._new_owner = self._owner()
         mode = DEFAULT_MODE
-        old = _status_below(place.handle, self.name)
+        old = status_below(place.handle, self.name)
         if old is not None:
             mode = stat.S_IMODE(old.st_mode) & 0o664 | 0o600
         file = NewFile(self._system, place, f"{self.name}.rescued", DUMP_RESERVE_BYTES, None)
@@ -534,7 +535,7 @@ class _Restart:
     def _put_in_place(self, place: Place, file: NewFile) -> None:
         """The old dump beside, the rescued one under its name."""
         directory = place.handle
-        if _status_below(directory, self.name) is not None:
+        if status_below(directory, self.name) is not None:
             if self._old_name is None:
                 raise Refused(f"{clean_text(self.dump)} has come into being meanwhile; run again.")
             os.rename(self.name, self._old_name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -671,7 +672,7 @@ class _Restart:
         try:
             if self.result["stage"] == "placed":
                 os.unlink(self.name, dir_fd=directory)
-            if self._old_name is not None and _status_below(directory, self._old_name) is not None:
+            if self._old_name is not None and status_below(directory, self._old_name) is not None:
                 os.rename(self._old_name, self.name, src_dir_fd=directory, dst_dir_fd=directory)
                 self.result["previous_dump"] = None
             self.changes.clear()
@@ -720,10 +721,3 @@ class _Restart:
                 client.command("CLIENT", "UNPAUSE")
             finally:
                 client.close()
-
-
-def _status_below(directory: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

@@ -103,6 +103,11 @@ def judge(evidence: Result, rules: Rules, name: str) -> list[dict[str, t.Any]]:
         ) from None
 
 
+def host_of(task_vars: Values) -> str:
+    """The inventory's name of the host."""
+    return str(task_vars.get("inventory_hostname") or "localhost")
+
+
 def secrets_of(arguments: Values) -> list[str]:
     """The passwords among the arguments, which no text may show."""
     instances = arguments.get("instances")

@@ -12,8 +12,7 @@ import time
 import typing as t
 
 from ansible import constants as C
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.redisops.persistence.plugins.plugin_utils import collected, output, report
+from ansible_collections.redisops.persistence.plugins.plugin_utils import collected, gathering, output, report
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import Hosts
 
 OPTIONS: dict[str, dict[str, t.Any]] = {
@@ -41,7 +40,7 @@ class Kind(t.NamedTuple):
 
 def sum_up(action: t.Any, task_vars: t.Mapping[str, t.Any], kind: Kind) -> dict[str, t.Any]:
     """The result of the running ``action``: the report is written and the line printed where they are due."""
-    options = _options(action)
+    options = gathering.check_options(OPTIONS, action._task.args)
     play = collected.Play(
         [str(name) for name in task_vars.get("ansible_play_hosts_all") or []],
         [str(name) for name in task_vars.get("ansible_play_hosts") or []],
@@ -65,14 +64,6 @@ def sum_up(action: t.Any, task_vars: t.Mapping[str, t.Any], kind: Kind) -> dict[
     if options["show"] and is_last:
         output.say("\n" + line)
     return result
-
-
-def _options(action: t.Any) -> dict[str, t.Any]:
-    validated = ArgumentSpecValidator(OPTIONS).validate(dict(action._task.args))
-    if validated.error_messages:
-        raise output.refusal("; ".join(validated.error_messages))
-    parameters: dict[str, t.Any] = validated.validated_parameters
-    return parameters
 
 
 def _write(directory: str, document: dict[str, t.Any]) -> str:

@@ -22,11 +22,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
 
 def build(hosts: Hosts, now_unix: float, check_mode: bool = False) -> dict[str, t.Any]:
     """The report document."""
-    return {
-        **report.build(hosts, now_unix),
-        "check_mode": check_mode,
-        "summary": summarise(hosts),
-    }
+    return report.build(hosts, now_unix, summarise, check_mode=check_mode)
 
 
 def summarise(hosts: Hosts) -> dict[str, t.Any]:

@@ -85,11 +85,6 @@ def tags_around(task: t.Any) -> frozenset[str]:
     return frozenset(tags)
 
 
-def host_of(task_vars: Values) -> str:
-    """The inventory's name of the host."""
-    return str(task_vars.get("inventory_hostname") or "localhost")
-
-
 def scratch_path(host: str) -> str:
     """Where a check run keeps its prediction for this host."""
     return record.scratch_path(str(C.DEFAULT_LOCAL_TMP), host)

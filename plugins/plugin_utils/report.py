@@ -36,12 +36,15 @@ def collection_version() -> str | None:
     return found.group(1) if found else None
 
 
-def build(hosts: Hosts, now_unix: float) -> dict[str, t.Any]:
-    """The report document: ``{schema_version, collection_version, generated_at, hosts, summary}``."""
+def build(
+    hosts: Hosts, now_unix: float, summarise: t.Callable[[Hosts], t.Mapping[str, t.Any]] = summarise, **more: t.Any
+) -> dict[str, t.Any]:
+    """The report document: ``{schema_version, collection_version, generated_at, ..more, hosts, summary}``."""
     return {
         "schema_version": SCHEMA_VERSION,
         "collection_version": collection_version(),
         "generated_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_unix)),
+        **more,
         "hosts": {name: hosts[name] for name in sorted(hosts)},
         "summary": summarise(hosts),
     }
