@@ -35,6 +35,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._filesystem i
     read_attributes,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import (
     open_directory,
     read_acl,
@@ -44,7 +45,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._proc_text im
 from ansible_collections.redisops.persistence.plugins.module_utils._safe_open import (
     Place,
     PlaceRequest,
-    Refused,
     check_allowed,
     check_not_forbidden,
     check_path,

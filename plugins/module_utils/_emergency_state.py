@@ -20,6 +20,7 @@ import stat
 import time
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import parse_stat
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System
 
 STATE_VERSION = 1
@@ -192,10 +193,8 @@ def locked(system: System, wait_seconds: float = LOCK_WAIT_SECONDS) -> t.Iterato
 
 def process_start_ticks(system: System, pid: int) -> int | None:
     """When a process started, in ticks since boot (field 22 of /proc/PID/stat); None where none runs, or a zombie."""
-    fields = (system.try_read_text(f"/proc/{pid}/stat", 4096) or "").rpartition(")")[2].split()
-    if len(fields) < 20 or not fields[19].isdigit() or fields[0] in ("Z", "X"):
-        return None
-    return int(fields[19])
+    status = parse_stat(system.try_read_text(f"/proc/{pid}/stat", 4096) or "")
+    return None if status is None or status.state in ("Z", "X") else status.start_ticks
 
 
 def watcher_is_alive(system: System, state: State) -> bool:

@@ -29,6 +29,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_pl
     is_allowed,
     why_forbidden,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._mounts import (
     READ_LIMIT_BYTES,
     Mount,
@@ -43,10 +44,6 @@ from ansible_collections.redisops.persistence.plugins.module_utils._process_iden
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System, clean_text
 
 PATH_LIMIT_BYTES = 4096
-
-
-class Refused(Exception):
-    """Nothing was changed, and the text says why."""
 
 
 class PlaceRequest(t.NamedTuple):

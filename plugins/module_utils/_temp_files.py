@@ -20,6 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._access import REMOTE_TYPES
+from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import parse_boot_time, parse_stat
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 REPORTED_FILES_LIMIT = 200
@@ -199,15 +200,12 @@ def _has_ended(status: str) -> bool:
 
 def process_start_and_parent(system: System, pid: int) -> tuple[float | None, int | None]:
     """(start since the epoch, parent's pid) from /proc/PID/stat and the time of boot; None where unknown."""
-    content = system.try_read_text(f"/proc/{pid}/stat")
-    fields = content.rpartition(")")[2].split() if content else []
-    if len(fields) < 20 or not fields[1].isdigit() or not fields[19].isdigit():
+    status = parse_stat(system.try_read_text(f"/proc/{pid}/stat") or "")
+    if status is None:
         return None, None
-    # Hosts with thousands of interrupts have a long line before this one.
-    for line in (system.try_read_text("/proc/stat") or "").splitlines():
-        if line.startswith("btime "):
-            return float(line.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK"), int(fields[1])
-    return None, int(fields[1])
+    boot_unix = parse_boot_time(system.try_read_text("/proc/stat") or "")
+    started_unix = None if boot_unix is None else boot_unix + status.start_ticks / os.sysconf("SC_CLK_TCK")
+    return started_unix, status.parent_pid
 
 
 class HolderFinder:

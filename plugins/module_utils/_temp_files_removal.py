@@ -20,12 +20,12 @@ from ansible_collections.redisops.persistence.plugins.module_utils import _chang
 from ansible_collections.redisops.persistence.plugins.module_utils._bounded import BoundedCalls
 from ansible_collections.redisops.persistence.plugins.module_utils._change_diff import change_diff
 from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import raw_names
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import field_integers, parse_fields
 from ansible_collections.redisops.persistence.plugins.module_utils._process import collect_children
 from ansible_collections.redisops.persistence.plugins.module_utils._safe_open import (
     Place,
     PlaceRequest,
-    Refused,
     check_not_forbidden,
     open_place,
 )

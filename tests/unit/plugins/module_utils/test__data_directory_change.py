@@ -10,7 +10,7 @@ import os
 import pytest
 from ansible_collections.redisops.persistence.plugins.module_utils import _data_directory_change as change
 from ansible_collections.redisops.persistence.plugins.module_utils._change_diff import change_diff
-from ansible_collections.redisops.persistence.plugins.module_utils._safe_open import Refused
+from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._system import CommandResult, System
 
 
