@@ -439,9 +439,3 @@ def diagnose_instance(
         "fixes": choose_fixes(rules, outcome_ids, [risk["id"] for risk in risks], judge.failing, context, judge.values),
         "unknowns": _unknowns(case, evidence, outlook["missing"]),
     }
-
-
-def state_summary(rules: Rules, state: str) -> str:
-    """The title of a state, for those who print it."""
-    outcome = rules.outcomes.get(state)
-    return outcome.title if outcome is not None else state

@@ -22,7 +22,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import NOT_ASKED
-from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import identity_of, split_fixes
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import MANUAL, VERIFY, identity_of, split_fixes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, how_to_ask
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import state_title
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
@@ -38,7 +38,6 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.wording impor
 SCHEMA_VERSION = 1
 CURED, IMPROVED, UNCHANGED, REFUSED, FAILED = "cured", "improved", "unchanged", "refused", "failed"
 RESULTS = (CURED, IMPROVED, UNCHANGED, REFUSED, FAILED)
-VERIFY = "verify"
 UNSUPPORTED = "unsupported"
 _DECISION_WORDS = {
     "opt_in": "waits to be asked for",
@@ -211,7 +210,7 @@ class _Verdict:
             return left if is_failing(self.before) or self.run.check_mode else _without_proof(left)
         planned = {fix.get("id"): fix for fix in self.plan}
         left = [
-            planned[fix.get("id")] if fix.get("id") in planned and fix.get("id") != "manual" else dict(fix)
+            planned[fix.get("id")] if fix.get("id") in planned and fix.get("id") != MANUAL else dict(fix)
             for fix in entries(self.after, "fixes")
         ]
         return left if is_failing(self.after) else _without_proof(left)
@@ -441,7 +440,7 @@ def _against_causes(diagnosis: Mapping) -> set[tuple[t.Any, t.Any]]:
 
 def _refusal(fix: Mapping) -> str:
     reason = plain(fix.get("reason"))
-    if fix.get("id") == "manual":
+    if fix.get("id") == MANUAL:
         return f"By hand: {reason}"
     name = str(fix.get("id"))
     asking = f" ({how_to_ask(name)})" if fix.get("decision") == "opt_in" and name in FIX_IDS else ""

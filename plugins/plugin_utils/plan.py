@@ -22,7 +22,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import check_evidence, diagnose
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import MANUAL as MANUAL_FIX
-from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import FixEntry
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY, FixEntry
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     APPLY,
     OPT_IN,
@@ -39,7 +39,6 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_end impo
     CONFIG_FIXES,
     REWRITE,
     STOP_WRITES_FIX,
-    VERIFY,
     Done,
     action_of,
     decide_end,

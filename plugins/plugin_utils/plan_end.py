@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
-from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import FixEntry
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY, FixEntry
 from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     APPLY,
@@ -35,7 +35,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_settings
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import entries, text
 
-VERIFY, STOP_WRITES_FIX, REWRITE = "verify", "stop_writes", "rewrite_config"
+STOP_WRITES_FIX, REWRITE = "stop_writes", "rewrite_config"
 # States of a server that can't be asked for a save, or that has one that hangs.
 NO_SAVE_IN = ("unreachable", "auth_required", "not_permitted", "loading", "unsupported", "save_stuck")
 # Fixes that change run-time parameters in a way that the configuration file doesn't have yet.
