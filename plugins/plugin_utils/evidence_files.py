@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import typing as t
 import urllib.parse
@@ -65,14 +64,9 @@ def load(path: str) -> list[tuple[str, Evidence]]:
 
 def _load_file(path: str) -> Evidence:
     try:
-        with open(path, encoding="utf-8") as handle:
-            document = json.load(handle)
-    except OSError as error:
-        raise EvidenceError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise EvidenceError(f"{path}: not UTF-8 text, so not an evidence file") from None
-    except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"{path}: not JSON, so not an evidence file ({error})") from None
+        document = files.read_json(path, "an evidence file")
+    except files.NotReadable as error:
+        raise EvidenceError(str(error)) from None
     return check(document, path)
 
 

@@ -16,6 +16,10 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
+class NotReadable(Exception):
+    """A file that is not what it was taken for; the text names it and says why."""
+
+
 def write_json(directory: str, name: str, document: t.Any) -> str:
     """Write ``document`` to ``directory/name`` through a temporary file. Returns the path. Raises OSError."""
     directory = os.path.abspath(os.path.expanduser(directory))
@@ -34,3 +38,18 @@ def write_json(directory: str, name: str, document: t.Any) -> str:
         os.unlink(temporary)
         raise
     return path
+
+
+def read_json(path: str, kind: str, limit_bytes: int | None = None) -> t.Any:
+    """What a JSON file holds. ``kind`` is what it should be, ``an evidence file``. Raises NotReadable."""
+    try:
+        if limit_bytes is not None and os.path.getsize(path) > limit_bytes:
+            raise NotReadable(f"{path}: too large for {kind}")
+        with open(path, encoding="utf-8") as handle:
+            return json.load(handle)
+    except OSError as error:
+        raise NotReadable(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise NotReadable(f"{path}: not UTF-8 text, so not {kind}") from None
+    except (ValueError, RecursionError) as error:
+        raise NotReadable(f"{path}: not JSON, so not {kind} ({error})") from None

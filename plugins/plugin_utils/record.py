@@ -168,16 +168,9 @@ def read(path: str) -> Document:
     """A record of this version, with at least the fields that this collection writes. Raises RecordError."""
     path = os.path.abspath(os.path.expanduser(path))
     try:
-        if os.path.getsize(path) > _SIZE_LIMIT_BYTES:
-            raise RecordError(f"{path}: too large for a record")
-        with open(path, encoding="utf-8") as handle:
-            document = json.load(handle)
-    except OSError as error:
-        raise RecordError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RecordError(f"{path}: not UTF-8 text, so not a record") from None
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: not JSON, so not a record ({error})") from None
+        document = files.read_json(path, "a record", _SIZE_LIMIT_BYTES)
+    except files.NotReadable as error:
+        raise RecordError(str(error)) from None
     return check(document, path)
 
 
