@@ -97,8 +97,9 @@ def bench(request: pytest.FixtureRequest, bench_of: t.Callable[[ServerKind], Ben
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> t.Iterator[None]:
-    """A test that is an attempt at a rule (mark ``attempt``): it got through unless the test passed."""
+    """A test that is an attempt at a rule or a way to do harm (by its mark): it got through unless it passed."""
     outcome: t.Any = yield
     report = outcome.get_result()
-    if report.when == "call" and item.get_closest_marker("attempt") and not report.skipped:
-        SCORE.note("attempts", item.name, report.passed)
+    for mark, group in (("attempt", "attempts"), ("harm", "harms")):
+        if report.when == "call" and item.get_closest_marker(mark) and not report.skipped:
+            SCORE.note(group, item.name, report.passed)

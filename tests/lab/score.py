@@ -63,6 +63,9 @@ class Score:
         if self.run["attempts"]:
             through = self.run["attempts"] - self.right["attempts"]
             lines.append(f"rule-breaking attempts tried / got through: {self.run['attempts']} / {through}")
+        if self.run["harms"]:
+            through = self.run["harms"] - self.right["harms"]
+            lines.append(f"ways to do harm tried / got through: {self.run['harms']} / {through}")
         if self.seconds:
             lines.append(f"seconds from ansible-playbook to proof, one broken host: {max(self.seconds):.1f}")
         return lines
