@@ -21,6 +21,7 @@ from .servers import KINDS, ServerKind
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="write each lab run's evidence as a replay file")
+    parser.addoption("--combinations", default="9", help="how many random combinations of faults are tried")
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:

@@ -66,6 +66,12 @@ class Score:
         if self.run["harms"]:
             through = self.run["harms"] - self.right["harms"]
             lines.append(f"ways to do harm tried / got through: {self.run['harms']} / {through}")
+        if self.run["combinations"]:
+            lines += [
+                f"random combinations with announced = made: {self.right['combinations']} / {self.run['combinations']}",
+                f"their changes announced / made: {self.counts['combined announced']} / {self.counts['combined made']}",
+                f"their dumps, keys lost: {self.counts['combined dumps lost']}, {self.counts['combined keys lost']}",
+            ]
         if self.seconds:
             lines.append(f"seconds from ansible-playbook to proof, one broken host: {max(self.seconds):.1f}")
         return lines
