@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-
 from ansible_collections.redisops.persistence.plugins.module_utils._save_guard import (
     ACCEPTABLE,
     NEVER_ACCEPTABLE,
