@@ -388,7 +388,7 @@ class _Save:
         return min(pause * 2, self._options.poll_interval_seconds)
 
     def _has_new_save(self, parsed: ParsedInfo) -> bool:
-        """Only a save that succeeds sets the time of the last one; a clock that was set back makes it an earlier one."""
+        """Only a save that succeeds sets the time of the last one; a clock that was set back makes that earlier."""
         before = self.result["last_save_before_unix"]
         after = number(parsed, "rdb_last_save_time")
         return before is not None and after is not None and after != before
