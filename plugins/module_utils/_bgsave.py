@@ -72,7 +72,10 @@ class Precaution(t.Protocol):
     def before(self, client: Client) -> str | None:
         """Look, and prepare. Why no save may be started; None to go ahead."""
 
-    def not_started(self) -> None:
+    def started(self, client: Client) -> None:
+        """The server has taken the command, and answers again: the fork is over."""
+
+    def not_started(self, client: Client) -> None:
         """The command was not taken: put back what was prepared."""
 
 
@@ -252,7 +255,7 @@ class _Save:
                 self._wait_for_end()
                 return
             if self._precaution is not None:
-                self._precaution.not_started()
+                self._precaution.not_started(self._session.client)
             if self.result["message"] is not None:
                 return
             # Somebody else's child came first, or one that INFO does not show: wait for room again.
@@ -355,8 +358,12 @@ class _Save:
     def _wait_for_end(self) -> None:
         pause = FIRST_POLL_SECONDS
         ended_at: float | None = None
+        is_told = False
         while True:
             parsed = self._session.info()
+            if self._precaution is not None and not is_told:
+                self._precaution.started(self._session.client)
+                is_told = True
             self._note_peak(parsed)
             if self._has_moved(parsed):
                 self._judge(parsed)

@@ -58,8 +58,12 @@ from ansible_collections.redisops.persistence.plugins.module_utils._save_guard i
     standing,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._save_memory import judge_memory
+from ansible_collections.redisops.persistence.plugins.module_utils._save_shield import PARAMETER, Shield, is_ample
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
+REPLACED_MEANWHILE = (
+    "No save was started. The file in the dump's place is replaced while it is judged. See by whom, and try again."
+)
 LOOKS_LIMIT = 3
 """A file that is replaced while it is judged is judged again, so often."""
 
@@ -90,6 +94,7 @@ class Look:
         if self.pid is not None:
             self._look_at_host(self.pid, survey, gaps)
         self.dump = judge_dump(facts_of_instance(self.instance, self.attempts, self.now))
+        self.memory = None if self.unseen else self._judge_memory()
 
     def close(self) -> None:
         """Let the directory go."""
@@ -162,8 +167,8 @@ class Look:
         # The data set underflows on a young, empty server: what can't be true is not taken.
         return int(min(figures)) if figures else None
 
-    def memory(self) -> dict[str, t.Any]:
-        """What p3's estimate says of the copies of a save."""
+    def _judge_memory(self) -> dict[str, t.Any]:
+        """What is known of the memory for a save, see :func:`_save_memory.judge_memory`."""
         host = {
             "memory": collect_memory(self.system, Gaps()),
             "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
@@ -181,7 +186,7 @@ class Look:
         config = self.redis.get("config") or {}
         return SaveFacts(
             dump=self.dump,
-            memory=None if self.unseen else self.memory(),
+            memory=self.memory,
             resident_bytes=(self.instance.get("process") or {}).get("resident_bytes"),
             directories=self.directories,
             dbfilename=self.dbfilename,
@@ -244,6 +249,7 @@ class Guard:
         self.look: Look | None = None
         self.objections: list[Objection] = []
         self.kept: Kept | None = None
+        self.shield = Shield(system, None)
 
     # -- before
 
@@ -257,6 +263,8 @@ class Guard:
             try:
                 if must_keep(self.objections, self.look.dump):
                     self._keep(self.look)
+                self.shield = Shield(self._system, self.look.pid)
+                self.shield.up(client, self.look.redis.get("config") or {}, self.look.memory)
                 if self.look.is_still_so():
                     return None
             except HasChanged:
@@ -267,10 +275,10 @@ class Guard:
                     *self.objections,
                 ]
                 return refusal(self.objections, self._accept)
-            self.not_started()
-        return (
-            "The file in the dump's place is replaced again and again while it is judged. See by whom, and try again."
-        )
+            self.not_started(client)
+            if self.kept is not None:
+                break
+        return REPLACED_MEANWHILE
 
     def judge(self) -> str | None:
         """Look at the server and its file. Why no save may be started; None where nothing stands against it."""
@@ -290,8 +298,14 @@ class Guard:
 
     # -- after
 
-    def not_started(self) -> None:
-        """Remove what was kept: nothing was replaced."""
+    def started(self, client: Client) -> None:
+        """The child has its score."""
+        self.shield.down(client)
+
+    def not_started(self, client: Client | None = None) -> None:
+        """Put the setting back, and remove what was kept: nothing was replaced."""
+        if client is not None:
+            self.shield.down(client)
         directory = None if self.look is None else self.look.directory
         if self.kept is not None and directory is not None and give_up(directory, self.kept):
             self.kept = None
@@ -325,6 +339,7 @@ class Guard:
             "dump_before": None if self.look is None else dump_block(self.look.dump),
             "kept_dump": self.predicted_block() if predicted else self.kept_block(),
             "objections": [dict(objection) for objection in self.objections],
+            "shield": self.predicted_shield() if predicted else self.shield.block,
         }
 
     def predicted_block(self) -> dict[str, t.Any] | None:
@@ -333,10 +348,17 @@ class Guard:
             return None
         return {**_block(self.look.dump), "path": None, "method": None}
 
+    def predicted_shield(self) -> dict[str, t.Any] | None:
+        """``shield`` in check mode."""
+        config = {} if self.look is None else self.look.redis.get("config") or {}
+        if self.look is None or config.get(PARAMETER) != "no" or is_ample(self.look.memory):
+            return None
+        return {"before": "no", "during": "yes", "restored": None, "problem": None}
+
 
 def nothing_added() -> dict[str, t.Any]:
     """What the module's answer has of a save that nothing is known of."""
-    return {"dump_before": None, "dump_after": None, "kept_dump": None, "objections": []}
+    return {"dump_before": None, "dump_after": None, "kept_dump": None, "objections": [], "shield": None}
 
 
 def dump_block(judgement: DumpJudgement) -> dict[str, t.Any]:

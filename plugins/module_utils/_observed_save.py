@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._attempts import join_attempts
@@ -110,6 +111,7 @@ def guarded_save(
     finally:
         if client is not None:
             client.close()
+        _lower_shield(guard, options, system)
         guard.close()
     attempt = None
     added = {**guard.added(), "dump_after": None}
@@ -118,6 +120,18 @@ def guarded_save(
         attempt = explain_save(result, pid, redis, system, gaps)
         added["dump_after"] = dump_after(target, system)
     return result, attempt, added
+
+
+def _lower_shield(guard: Guard, options: ConnectionOptions, system: System) -> None:
+    """Put the setting back where the save ended in another way than by an answer. Never raises."""
+    if not guard.shield.is_up:
+        return
+    with contextlib.suppress(RedisFailure):
+        client = connect(options, system)
+        try:
+            guard.shield.down(client)
+        finally:
+            client.close()
 
 
 def dump_after(target: Target, system: System) -> dict[str, t.Any]:

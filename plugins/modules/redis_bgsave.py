@@ -301,6 +301,35 @@ kept_dump:
       returned: always
       type: float
       sample: 1759990000
+shield:
+  description:
+    - What was done so that the child process dies, rather than the server, where memory runs out during the save. C(oom-score-adj) is set for
+      the moment of the fork, as a child keeps the score that it was forked with.
+    - V(null) where nothing was to be done, as the setting is on or not known to the server, or memory is plainly ample.
+    - Where the module is killed in that moment, the setting stays on until this module saves the same server again, which puts it back.
+  returned: always
+  type: dict
+  contains:
+    before:
+      description: C(oom-score-adj) before.
+      returned: always
+      type: str
+      sample: 'no'
+    during:
+      description: C(oom-score-adj) during the fork. V(null) where it could not be set.
+      returned: always
+      type: str
+      sample: 'yes'
+    restored:
+      description: Whether it was put back, and the server's own score with it. V(null) in check mode, and where it was not set.
+      returned: always
+      type: bool
+      sample: true
+    problem:
+      description: Why it could not be set or put back. V(null) where nothing went wrong.
+      returned: always
+      type: str
+      sample: NOPERM this user has no permissions to run the 'config|set' command
 peak_copy_on_write_bytes:
   description:
     - The most memory that was seen copied for the save. Seen by asking from time to time while it ran (Redis 6.2 or newer), and at the end
@@ -482,10 +511,11 @@ gaps:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redisops.persistence.plugins.module_utils._interruption import Interrupted, signals_raise
 from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import save_one_server
 from ansible_collections.redisops.persistence.plugins.module_utils._options import connection_argument_spec
-from ansible_collections.redisops.persistence.plugins.module_utils._save_guard import ACCEPTABLE
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
+from ansible_collections.redisops.persistence.plugins.module_utils._save_guard import ACCEPTABLE
 
 
 def main() -> None:
@@ -500,7 +530,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = save_one_server(module.params, module_system(module), module.check_mode)
+    try:
+        # What was changed for the moment of the fork is put back when the module is told to end.
+        with signals_raise():
+            result = save_one_server(module.params, module_system(module), module.check_mode)
+    except Interrupted as interruption:
+        module.fail_json(msg=f"{interruption} A save that was started goes on, and a file that was kept stays.")
     if module.params["fail_on_error"] and result["state"] not in ("succeeded", "skipped"):
         module.fail_json(msg=f"{result['address']}: {result['message']}", **result)
     module.exit_json(**result)

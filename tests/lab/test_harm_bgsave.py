@@ -1,7 +1,7 @@
 # Copyright (c) 2026, redisops.persistence contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A save by the module ``redis_bgsave`` alone destroys nothing: what it would replace stays, or is kept beside first."""
+"""A save by the module ``redis_bgsave`` alone destroys nothing: what it would replace stays, or is kept beside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.redisops.persistence.plugins.module_utils import _observed_save
+from ansible_collections.redisops.persistence.plugins.module_utils import _observed_save, _save_shield
+from ansible_collections.redisops.persistence.plugins.module_utils._interruption import Interrupted, signals_raise
 from ansible_collections.redisops.persistence.plugins.module_utils._options import connection_argument_spec
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
@@ -364,3 +365,98 @@ def test_a_diagnosis_does_not_save_over_another_file(bench: Bench) -> None:
     assert _observed_save.observe_save(options, redis, System(), gaps) is None
     assert server.dump.read_bytes() == before
     assert "dump_foreign" in " ".join(gap["why"] for gap in gaps.entries())
+
+
+# The child, rather than the server
+
+
+def score_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+def settings_of(server: Server) -> dict[str, str]:
+    names = server.call("CONFIG", "GET", "oom-score-adj*")
+    return dict(zip(names[::2], names[1::2]))
+
+
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of this machine is ample for servers of this size: as if it were not."""
+    monkeypatch.setattr(_save_shield, "is_ample", lambda _memory: False)
+
+
+@pytest.mark.harm
+@pytest.mark.parametrize("role", ["master", "replica"])
+def test_the_child_is_the_one_to_die_and_the_server_is_as_before(bench: Bench, scarce: None, role: str) -> None:
+    server = saves(bench.start(keys=3))
+    if role == "replica":
+        server.call("REPLICAOF", "127.0.0.1", "1")
+    server.call("CONFIG", "SET", "rdb-key-save-delay", "500000")
+    before, score, seen = settings_of(server), score_of(server.pid), []
+
+    def watch() -> None:
+        child = until(lambda: child_pids(server.pid), "no child")[0]
+        until(lambda: seen.append((score_of(child), score_of(server.pid))) or seen[-1][0] != score, "no score")
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result = save(server)
+    watcher.join()
+    assert result["state"] == "succeeded", result["message"]
+    assert seen[-1] == (800, score)
+    assert result["shield"] == {"before": "no", "during": "yes", "restored": True, "problem": None}
+    assert (settings_of(server), score_of(server.pid)) == (before, score)
+    assert not list(Path("/run/redisops-persistence").glob("shield-*"))
+
+
+@pytest.mark.parametrize("why", ["is on", "may not be set"])
+def test_a_save_goes_on_without(bench: Bench, scarce: None, why: str) -> None:
+    server = saves(bench.start(keys=3))
+    login: dict[str, t.Any] = {}
+    if why == "is on":
+        server.call("CONFIG", "SET", "oom-score-adj", "yes")
+    else:
+        rights = "+@all -config|set" if bench.kind.at_least(7) else "+@all -config +config|get"
+        server.call("ACL", "SETUSER", "guest", "on", ">secret", "~*", *rights.split())
+        login = {"login_user": "guest", "login_password": "secret"}
+    before = settings_of(server)
+    result = save(server, **login)
+    assert result["state"] == "succeeded", result["message"]
+    assert settings_of(server) == before
+    if why == "is on":
+        assert result["shield"] is None
+    else:
+        assert (result["shield"]["during"], result["shield"]["restored"]) == (None, None)
+        assert "could not be set" in result["shield"]["problem"]
+
+
+@pytest.mark.harm
+def test_a_module_killed_during_the_fork_is_cleaned_up_after(
+    bench: Bench, scarce: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = saves(bench.start(keys=3))
+    before = settings_of(server)
+    with monkeypatch.context() as killed:
+        killed.setattr(_save_shield.Shield, "down", lambda _self, _client: None)
+        killed.setattr(_save_shield, "process_start_ticks", lambda _system, _pid: 1)
+        assert save(server)["state"] == "succeeded"
+    assert settings_of(server)["oom-score-adj"] == "yes"
+    assert save(server)["shield"]["restored"] is True
+    assert settings_of(server) == before
+
+
+@pytest.mark.harm
+def test_a_module_told_to_end_puts_the_setting_back(
+    bench: Bench, scarce: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = saves(bench.start(keys=3))
+    before = settings_of(server)
+
+    def interrupt(_self: t.Any, _client: t.Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(guard_module().Guard, "started", interrupt)
+        with signals_raise(), pytest.raises(Interrupted):
+            save(server)
+    assert settings_of(server) == before

@@ -487,7 +487,10 @@ class Careful:
         self.world.now += 3
         return self.answers.pop(0)
 
-    def not_started(self) -> None:
+    def started(self, client: Client) -> None:
+        self.world.commands.append("started")
+
+    def not_started(self, client: Client) -> None:
         self.given_back += 1
 
 
@@ -503,7 +506,8 @@ def test_it_is_looked_after_the_wait_and_right_before_the_command() -> None:
     world = World(other_until(20, "aof_rewrite_in_progress"))
     result, careful = run_carefully(world, [None])
     assert result["state"] == "succeeded"
-    assert world.commands[world.commands.index("look") :][:3] == ["look", "INFO", "BGSAVE"]
+    assert world.commands[world.commands.index("look") :][:5] == ["look", "INFO", "BGSAVE", "INFO", "started"]
+    assert world.commands.count("started") == 1
     assert careful.given_back == 0
 
 
