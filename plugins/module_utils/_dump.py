@@ -31,6 +31,8 @@ SECOND_SLACK = 1.5
 TICK_SLACK = 0.1
 # A start is known from the ticks since boot, or from whole seconds of uptime.
 START_SLACK_SECONDS = 3.0
+# The time of the evidence is that of its beginning; a save that was watched takes its time.
+GATHERING_SECONDS = 600.0
 # INFO was read before the file: a save that ended in between is no contradiction.
 JUST_NOW_SECONDS = 10.0
 # Time zones differ by quarters of an hour.
@@ -355,7 +357,7 @@ class _Judge:
         if self.modified is None or self.started is None:
             return "The file's time or the server's start is not known."
         times = [self.started, self.last_save or 0.0]
-        if self.now is not None and max(times) > self.now + START_SLACK_SECONDS:
+        if self.now is not None and max(times) > self.now + GATHERING_SECONDS:
             return "The clock was set back: the server's times lie in the future, and prove nothing."
         if self.last_save is not None and 0 < self.last_save < self.started - START_SLACK_SECONDS:
             return "The clock was set: the server's last save lies before its start, and times prove nothing."

@@ -395,6 +395,43 @@ diagnoses:
           returned: always
           type: bool
           sample: false
+    dump:
+      description: The file in the dump's place, which the next save would replace.
+      returned: always
+      type: dict
+      contains:
+        owner:
+          description: >-
+            V(own) where this process has saved or loaded it, V(foreign) where it has not, V(unknown), or V(none) where
+            there is nothing to lose.
+          returned: always
+          type: str
+          sample: own
+        bytes:
+          description: Its size.
+          returned: always
+          type: int
+          sample: 1048576
+        saved_unix:
+          description: When it was written.
+          returned: always
+          type: float
+          sample: 1795382170
+        keys_at_least:
+          description: Keys of its first database.
+          returned: always
+          type: int
+          sample: 20
+        much_larger:
+          description: Whether it has much more than what is in memory.
+          returned: always
+          type: bool
+          sample: false
+        why:
+          description: What the judgement rests on.
+          returned: always
+          type: str
+          sample: "This process has written it: its times are those of the last save."
     fixes:
       description: What puts it right, the most important first.
       returned: always
