@@ -29,6 +29,7 @@ WANTED_FIELDS = frozenset(
     latest_fork_usec total_forks used_memory used_memory_rss used_memory_peak used_memory_dataset used_memory_overhead
     maxmemory maxmemory_policy total_system_memory mem_fragmentation_ratio mem_allocator connected_slaves master_host
     master_link_status master_sync_in_progress connected_clients instantaneous_ops_per_sec total_commands_processed
+    instantaneous_input_kbps total_net_input_bytes
     expired_keys evicted_keys redis_mode os process_supervised shutdown_in_milliseconds last_error cluster_enabled
     """.split()
 )

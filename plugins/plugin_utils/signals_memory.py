@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils import _save_memory
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import estimate_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
@@ -35,11 +36,6 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.values import
 
 # A group whose usage is this near its limit is at it: the charge that failed has been given back since.
 AT_LIMIT_SHARE = 0.98
-PAGE_BYTES = 4096
-# File systems whose files are memory.
-MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
-# A child that was seen to need so much may need more next time: the last success underestimates the failing run.
-COPY_ON_WRITE_SAFETY_FACTOR = 2
 # Nodes of a machine are out of balance when one is nearly full while another has room.
 NODE_FULL_SHARE = 0.05
 NODE_ROOMY_SHARE = 0.2
@@ -124,137 +120,37 @@ def _commit(case: Case) -> dict[str, t.Any]:
     }
 
 
-def _reclaimable(entry: Mapping) -> float:
-    """Page cache is given back before anything fails or is killed; what lies on a tmpfs is counted there and is not."""
-    return max((number(entry, "file_bytes") or 0) - (number(entry, "shared_memory_bytes") or 0), 0)
-
-
-def _limiting_memory_cgroup(case: Case) -> tuple[dict[str, t.Any] | None, bool | None]:
-    """The ancestor with the least room, and whether any group limits memory at all (null when unknown)."""
-    groups = entries(case.cgroups, "memory")
-    if not groups:
-        return None, None
-    tightest: dict[str, t.Any] | None = None
-    unknown = False
-    for entry in groups:
-        ceiling, usage = limit(entry, "limit_bytes"), number(entry, "usage_bytes")
-        if ceiling is None:
-            unknown = True
-            continue
-        if ceiling == float("inf"):
-            continue
-        headroom = None if usage is None else int(ceiling - usage + min(_reclaimable(entry), usage))
-        found = {
-            "path": entry.get("path"),
-            "limit_bytes": int(ceiling),
-            "usage_bytes": finite(usage),
-            "headroom_bytes": headroom,
-            "oom_kill_count": integer(entry, "oom_kill_count"),
-            "max_event_count": integer(entry, "max_event_count"),
-        }
-        if tightest is None or (
-            headroom is not None and (tightest["headroom_bytes"] is None or headroom < tightest["headroom_bytes"])
-        ):
-            tightest = found
-    if tightest is not None:
-        return tightest, True
-    return None, None if unknown else False
-
-
-def _copy_on_write_seen(case: Case) -> int | None:
-    seen = [
-        number(case.info, "rdb_last_cow_size"),
-        number(case.info, "current_cow_peak"),
-        number(case.info, "current_cow_size"),
-        *[number(event, "peak_bytes") or number(event, "bytes")
-          for event in entries(case.log, "events") if event.get("event") == "copy_on_write"],
-    ]  # fmt: skip
-    sizes = [size for size in seen if size]
-    return int(max(sizes)) if sizes else None
-
-
-def _copies_by_rate(case: Case) -> int | None:
-    """What a save would copy at the rate of changes since the last one, were each of them on a page of its own.
-
-    The last save may have run in a quiet hour: what it copied says little of the next one then.
-    """
-    changes, last = number(case.info, "rdb_changes_since_last_save"), number(case.info, "rdb_last_save_time")
-    duration, page = number(case.info, "rdb_last_bgsave_time_sec"), number(case.host, "page_size_bytes")
-    if changes is None or last is None or duration is None:
-        return None
-    rate = changes / max(case.now - last, 1)
-    return int(rate * max(duration, 1) * (page or PAGE_BYTES))
-
-
-def _dump_in_memory(case: Case) -> float | None:
-    """What the next dump takes of the memory: on a tmpfs it lies there beside the old one until that is replaced."""
-    kind = text(case.directory, "process_view", "type")
-    if kind not in MEMORY_FILE_SYSTEMS:
-        return None if kind is None else 0
-    return estimate_dump(case).low
-
-
 def _memory(case: Case) -> dict[str, t.Any]:
-    memory = mapping(case.host, "memory")
-    group, limited = _limiting_memory_cgroup(case)
-    resident = number(case.process, "resident_bytes") or number(case.info, "used_memory_rss")
-    total, available = number(memory, "total_bytes"), number(memory, "available_bytes")
-    host_headroom = None if available is None else available + (number(memory, "swap_free_bytes") or 0)
-    group_headroom = group["headroom_bytes"] if group else None
-    known = [value for value in (host_headroom, group_headroom) if value is not None]
-    headroom = min(known) if known else None
-    seen = _copy_on_write_seen(case)
-    dump, by_rate = _dump_in_memory(case), _copies_by_rate(case)
-    expected = None if seen is None else seen * COPY_ON_WRITE_SAFETY_FACTOR
-    if expected is not None and resident is not None:
-        expected = min(expected, int(resident))
-    killed = [
-        attempt for attempt in case.streak if mapping(attempt, "killer").get("kind") in ("oom_cgroup", "oom_host")
-    ]
+    killers = {str(mapping(attempt, "killer").get("kind")) for attempt in case.streak}
+    answer = _save_memory.judge_memory(
+        case.instance, case.host, case.now, case.attempts, estimate_dump(case).low, killers
+    )
+    group, limited = answer["group"], _save_memory.tightest_group(case.instance)[1]
+    resident, total = answer["worst_bytes"], number(case.host, "memory", "total_bytes")
+    known = [room for room in (answer["host_room_bytes"], answer["group_room_bytes"]) if room is not None]
     ceilings = [value for value in (total, group["limit_bytes"] if group else None) if value is not None]
     smallest = min(ceilings) if ceilings else None
     counts = [integer(entry, "oom_kill_count") for entry in entries(case.cgroups, "memory")[:1]]
-
-    def short(room: float | None, killed_here: bool) -> bool | None:
-        """Is there too little room for the next save's copies? A kill proves it while the worst case doesn't fit."""
-        if room is None:
-            return None
-        room -= dump or 0
-        if room < 0:
-            return True
-        if resident is not None and resident <= room:
-            return False
-        if killed_here:
-            return True if resident is not None else None
-        if expected is None:
-            return None
-        if expected <= room:
-            return False if by_rate is None or by_rate <= room else None
-        return True if seen is not None and seen > room else None
-
-    kinds = {mapping(attempt, "killer").get("kind") for attempt in killed}
-    if not entries(case.cgroups, "memory"):
-        group_short: bool | None = None
-    elif limited is False:
-        group_short = False
-    else:
-        group_short = short(group_headroom, "oom_cgroup" in kinds)
     return {
-        "resident_bytes": finite(resident),
+        "resident_bytes": resident,
         "memory_limiting_cgroup": group,
         "cgroup_limits_memory": limited,
-        "cgroup_memory_headroom_bytes": group_headroom,
+        "cgroup_memory_headroom_bytes": answer["group_room_bytes"],
         "cgroup_at_memory_limit": None if limited is None else _at_limit(group),
         "cgroup_oom_kill_count": counts[0] if counts else None,
-        "host_memory_headroom_bytes": finite(host_headroom),
-        "memory_headroom_bytes": finite(headroom),
-        "copy_on_write_seen_bytes": seen,
-        "copy_on_write_expected_bytes": expected,
-        "copy_on_write_by_rate_bytes": by_rate,
-        "copy_on_write_worst_bytes": finite(resident),
-        "dump_in_memory_bytes": finite(dump),
-        "cgroup_memory_short": group_short,
-        "host_memory_short": short(host_headroom, "oom_host" in kinds),
+        "host_memory_headroom_bytes": answer["host_room_bytes"],
+        "memory_headroom_bytes": min(known) if known else None,
+        "copy_on_write_seen_bytes": answer["seen_bytes"],
+        "copy_on_write_expected_bytes": answer["expected_bytes"],
+        "copy_on_write_cautious_bytes": answer["cautious_bytes"],
+        "copy_on_write_worst_bytes": resident,
+        "bytes_written_per_second": answer["bytes_per_second"],
+        "save_expected_seconds": None if answer["seconds"] is None else round(answer["seconds"], 1),
+        "dump_in_memory_bytes": answer["dump_in_memory_bytes"],
+        "cgroup_memory_short": answer["cgroup_short"],
+        "host_memory_short": answer["host_short"],
+        "save_memory_short": answer["short"],
+        "save_memory_why": answer["why"],
         "memory_limit_bytes": finite(smallest),
         "resident_share": ratio(resident, smallest),
         "maxmemory_share": ratio(number(case.config, "maxmemory") or number(case.info, "maxmemory"), smallest),

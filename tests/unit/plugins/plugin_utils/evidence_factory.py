@@ -83,6 +83,8 @@ def instance() -> Document:
                 "maxmemory": 0,
                 "connected_slaves": 0,
                 "key_count": 100_000,
+                "instantaneous_input_kbps": 0.5,
+                "total_net_input_bytes": 10 * MIB,
                 "module_fork_in_progress": 0,
                 "os": "Linux 6.1 x86_64",
             },

@@ -217,13 +217,18 @@ def test_a_busy_hour_copies_more_than_the_quiet_one_before() -> None:
         "redis/info/rdb_last_bgsave_time_sec": 10,
     }
     assert signals_of(after(tight))["cgroup_memory_short"] is False
-    # 60,000 changes in a minute, a page each, for ten seconds: 39 MiB fit, and 390 MiB do not.
-    assert (
-        signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 60_000}))["cgroup_memory_short"] is False
-    )
-    busy = signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 600_000}))
-    assert busy["copy_on_write_by_rate_bytes"] == 10_000 * 10 * 4096
-    assert busy["cgroup_memory_short"] is None
+    # 100 changes a second, each a value of 10 KiB, for ten seconds and a fifth more of data: 14 MiB fit.
+    some = signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 6_000}))
+    assert some["cgroup_memory_short"] is False
+    # As many values a second as there are keys in a minute: 17 MiB a second, and the dataset may be twice as large.
+    busy = signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 100_000}))
+    assert busy["bytes_written_per_second"] == GIB // 60
+    assert busy["save_expected_seconds"] == 20
+    assert busy["copy_on_write_expected_bytes"] > 340 * MIB
+    assert busy["cgroup_memory_short"] is True
+    # Between the two nobody knows.
+    middle = signals_of(after({**tight, "redis/info/rdb_changes_since_last_save": 30_000}))
+    assert middle["cgroup_memory_short"] is None
 
 
 def test_what_lies_on_a_tmpfs_is_no_room() -> None:
@@ -269,7 +274,10 @@ def test_copies_that_were_seen_decide_between_the_bounds() -> None:
     between = of_instance(tight, "redis/info/rdb_last_cow_size", 400 * MIB)
     assert signals_of(between)["cgroup_memory_short"] is None
     never = of_instance(tight, "redis/info/rdb_last_cow_size", 0)
-    assert signals_of(never)["cgroup_memory_short"] is None
+    assert signals_of(never)["cgroup_memory_short"] is False, "what was seen is a hint, not needed"
+    unknown = of_instance(never, "redis/info/instantaneous_input_kbps", None)
+    unknown = of_instance(unknown, "redis/info/total_net_input_bytes", None)
+    assert signals_of(unknown)["cgroup_memory_short"] is None
     roomy = of_instance(never, "cgroups/memory", [group(4 * GIB, GIB)])
     assert signals_of(roomy)["cgroup_memory_short"] is False
 
