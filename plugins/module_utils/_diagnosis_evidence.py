@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.redisops.persistence.plugins.module_utils._discovery import find_pid
 from ansible_collections.redisops.persistence.plugins.module_utils._evidence import (
     Limits,
     Observer,
@@ -31,8 +30,7 @@ def observer(addresses: list[str] | None, observed: list[str]) -> Observer:
     def observe(target: Target, redis: dict[str, t.Any], system: System, gaps: Gaps) -> dict[str, t.Any] | None:
         if target.options is None or (addresses is not None and target.address not in addresses):
             return None
-        pid = target.server["pid"] if target.server else find_pid(system, target.options, redis)
-        attempt = observe_save(target.options, pid, redis, system, gaps)
+        attempt = observe_save(target.options, redis, system, gaps)
         if attempt is not None:
             observed.append(target.address)
         return attempt

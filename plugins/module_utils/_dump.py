@@ -22,7 +22,6 @@ import typing as t
 
 HEADER_BYTES = 4096
 AUX_FIELDS_LIMIT = 64
-VERSION_LENGTH_LIMIT = 32
 # Nothing that is counted or measured here is as large.
 LARGEST_NUMBER = 2**63
 
@@ -32,8 +31,12 @@ SECOND_SLACK = 1.5
 TICK_SLACK = 0.1
 # A start is known from the ticks since boot, or from whole seconds of uptime.
 START_SLACK_SECONDS = 3.0
+# The time of the evidence is that of its beginning; a save that was watched takes its time.
+GATHERING_SECONDS = 600.0
 # INFO was read before the file: a save that ended in between is no contradiction.
 JUST_NOW_SECONDS = 10.0
+# Time zones differ by quarters of an hour.
+TIME_ZONE_STEP_SECONDS = 900
 # From here on a file has more than what is in memory.
 MUCH_LARGER_TIMES = 1.5
 # A server without keys has a data set of tens of kilobytes.
@@ -43,7 +46,7 @@ WRITTEN_JUST_NOW = "It was written while this was looked at: a save has just end
 LOADED_IN_PLACE = "This process has loaded it: it was in the configured place at the start, untouched since."
 
 _MAGIC = re.compile(rb"(?:REDIS(\d{4})|VALKEY(\d{3}))")
-_VERSION = re.compile(r"[0-9A-Za-z.+_-]{1,%d}\Z" % VERSION_LENGTH_LIMIT)
+_VERSION = re.compile(r"[0-9A-Za-z.+_-]{1,32}\Z")
 _DIGITS = re.compile(rb"\d{1,19}\Z")
 
 # rdb.h
@@ -354,7 +357,7 @@ class _Judge:
         if self.modified is None or self.started is None:
             return "The file's time or the server's start is not known."
         times = [self.started, self.last_save or 0.0]
-        if self.now is not None and max(times) > self.now + START_SLACK_SECONDS:
+        if self.now is not None and max(times) > self.now + GATHERING_SECONDS:
             return "The clock was set back: the server's times lie in the future, and prove nothing."
         if self.last_save is not None and 0 < self.last_save < self.started - START_SLACK_SECONDS:
             return "The clock was set: the server's last save lies before its start, and times prove nothing."
@@ -476,8 +479,12 @@ class _Judge:
                 seconds.append(time - age)
         if self.created is None:
             return None
-        if any(abs(second - self.created) <= SECOND_SLACK for second in seconds):
+        apart = [abs(second - self.created) for second in seconds]
+        if any(difference <= SECOND_SLACK for difference in apart):
             return True
+        if any((difference + 2) % TIME_ZONE_STEP_SECONDS <= 4 for difference in apart):
+            # The log's time zone may have been misread.
+            return None
         if seconds:
             return False
         # Both ends of a start are there, and between them nothing was loaded.
@@ -494,7 +501,7 @@ class _Judge:
         """Was the file there before the start, and has nobody touched it since?"""
         assert self.modified is not None and self.started is not None
         times = [self.modified, self.changed]
-        return all(time is not None and time <= self.started + SECOND_SLACK for time in times)
+        return all(time is not None and time < self.started + 1 + TICK_SLACK for time in times)
 
     def _owner_without_save(self, loaded: bool | None) -> tuple[str, str]:
         assert self.modified is not None and self.started is not None

@@ -33,6 +33,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._access impor
     trust_decision,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._bounded import BoundedCalls
+from ansible_collections.redisops.persistence.plugins.module_utils._dump import HEADER_BYTES, parse_rdb_header
 from ansible_collections.redisops.persistence.plugins.module_utils._mounts import (
     Mount,
     MountTable,
@@ -120,6 +121,26 @@ def read_attributes(handle: int) -> Attributes:
     # The kernel writes an int, whatever the request's number says.
     flags = struct.unpack_from("=i", answer)[0]
     return Attributes(bool(flags & IMMUTABLE_FLAG), bool(flags & APPEND_FLAG))
+
+
+def read_rdb_header(handle: int, server_uid: int | None) -> dict[str, t.Any] | None:
+    """What the first bytes of an O_PATH handle's file say (``parse_rdb_header``); None where it is not to be read.
+
+    Only a regular file of the server's own user or of root is opened: the name may be a hard link to somebody else's.
+    """
+    try:
+        status = os.stat(handle)
+        if not stat.S_ISREG(status.st_mode) or server_uid is None or status.st_uid not in (server_uid, 0):
+            return None
+        opened = os.open(reopen_path(handle), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return parse_rdb_header(os.pread(opened, HEADER_BYTES, 0))
+    except OSError:
+        return None
+    finally:
+        os.close(opened)
 
 
 def mount_id_of(handle: int) -> int | None:
@@ -373,6 +394,11 @@ class _Reader:
             "is_mount_point": None,
             "directory_empty": None,
             "attributes": {"immutable": None, "append_only": None},
+            "changed_unix": None,
+            "device": None,
+            "inode": None,
+            "link_count": None,
+            "header": None,
         }
 
     @staticmethod
@@ -669,6 +695,11 @@ class _Reader:
             "is_mount_point": None if None in mount_ids else mount_ids[0] != mount_ids[1],
             "directory_empty": self._is_empty(handle) if stat.S_ISDIR(status.st_mode) else None,
             "attributes": read_attributes(handle)._asdict(),
+            "changed_unix": status.st_ctime,
+            "device": device_name(status.st_dev),
+            "inode": status.st_ino,
+            "link_count": status.st_nlink,
+            "header": read_rdb_header(handle, self.credentials.uid if self.credentials else None),
         }
 
     @staticmethod

@@ -99,6 +99,14 @@ def _save_points(match: t.Match[str]) -> Fields:
     return {"changes": int(match["changes"]), "seconds": int(match["seconds"])}
 
 
+def _loaded(match: t.Match[str]) -> Fields:
+    return {"keys": int(match["keys"]), "expired": int(match["expired"])}
+
+
+def _loaded_from(match: t.Match[str]) -> Fields:
+    return {"source": "rdb" if match["source"] == "disk" else "aof"}
+
+
 def _panic(match: t.Match[str]) -> Fields:
     return {"replica_disk": match["reason"].startswith("Replica was unable to write command to disk")}
 
@@ -257,6 +265,14 @@ _RULES: tuple[tuple[str, str, str, t.Callable[[t.Match[str]], Fields]], ...] = (
     ("oO0OoO0OoO0Oo", r"oO0OoO0OoO0Oo (?i:redis|valkey|keydb) is starting oO0OoO0OoO0Oo", "server_started", _nothing),
     ("Server", r"Server initialized", "server_started", _nothing),
     ("Server", r"Server started, Redis version .{1,100}", "server_started", _nothing),  # 3.x
+    ("RDB", r"RDB age (?P<age_seconds>-?\d{1,15}) seconds", "rdb_age", _number("age_seconds")),
+    (
+        "Done",
+        r"Done loading RDB, keys loaded: (?P<keys>\d{1,18}), keys expired: (?P<expired>\d{1,18}).{0,100}",
+        "rdb_loaded",
+        _loaded,
+    ),
+    ("DB", r"DB loaded from (?P<source>disk|append only file|base file|incr file).{0,300}", "db_loaded", _loaded_from),
     ("Ready", r"Ready to accept connections.{0,60}", "server_ready", _nothing),
     ("The", r"The server is now ready to accept connections (?:on port|at) .{1,200}", "server_ready", _nothing),
     ("Received", r"Received SIG(?:TERM|INT) scheduling shutdown\.\.\.", "server_stopping", _nothing),
@@ -336,6 +352,9 @@ NEEDLES: dict[bytes, int] = {
     b"Write error ": 0,
     b"Failed to fsync directory": 0,
     b"DB saved on disk": 0,
+    b"RDB age": 0,
+    b"Done loading RDB": 0,
+    b"DB loaded from": 0,
     b"copy-on-write": 0,
     b"Fork CoW": 0,
     b"Child failed": 0,

@@ -12,8 +12,13 @@ short_description: Saves a Redis or Valkey server's dataset in the background an
 version_added: 0.1.0
 description:
   - Sends C(BGSAVE), waits until the child process has ended, and says whether the save succeeded and, if not, where and why it failed.
-  - Success means that the server's last save has a newer time than before. The status alone can hide a save that was stopped.
+  - Success means that the server's last save has another time than before. The status alone can hide a save that was stopped.
+  - A save replaces the file in the dump's place. Right before it, the file is judged - whether this server wrote or loaded it, and whether
+    it holds much more than the memory does. Where it is not the server's own, none is started unless O(accept) says so, and then the file is
+    kept beside first, under RV(kept_dump.path). What is kept is never removed by this collection; remove it when nobody needs it any more.
   - Sent to a server with little free memory or disk, a save is load. M(redisops.persistence.redis_diagnosis_info) foretells whether it will succeed.
+    None is started where it would probably take the server down, and none where that is unknown, unless O(accept) says so.
+  - Runs on the server's own host, as root or as the server's user. A file that can't be looked at can't be kept.
 author:
   - The redisops.persistence contributors (@redisops)
 extends_documentation_fragment:
@@ -24,7 +29,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Never sends C(BGSAVE). Predicts that a save would be started.
+      - Never sends C(BGSAVE), and keeps no file. Predicts whether a save would be started, and which file would be kept.
   diff_mode:
     support: none
   idempotent:
@@ -50,6 +55,22 @@ options:
     choices:
       wait: Wait for its end, then start a save.
       fail: Start none, and report RV(state=refused) for a save and RV(state=delayed) for another child.
+  accept:
+    description:
+      - What may stand against the save without keeping it from being started. See RV(objections).
+      - Whatever is accepted, no save is started where it would probably take the server down (V(memory_short)), in a place that intruders use
+        (V(hijacked_place)), or where the file in the dump's place would have to be kept and can't be (V(cannot_keep)).
+    type: list
+    elements: str
+    default: []
+    choices:
+      dump_foreign: The file is not what this server saved or loaded. It is kept beside.
+      dump_unknown: Whether it is, is unknown. It is kept beside.
+      dump_much_larger: The file holds much more than the memory does, or that can't be compared. It is kept beside.
+      dump_shared: Another running server may write the same file. It is kept beside.
+      no_dump_wanted: The server's save points are empty, so it is told to keep no dump. A file that is there is kept beside.
+      memory_unknown: Whether there is memory enough for the save is unknown.
+    version_added: 0.1.0
   fail_on_error:
     description:
       - Whether the task fails where RV(state) is neither V(succeeded) nor V(skipped). All return values are there either way.
@@ -71,6 +92,10 @@ EXAMPLES = r"""
     wait_timeout_seconds: 3600
     fail_on_error: false
   register: save
+
+- name: Save although a restored backup lies in the dump's place, which is kept beside
+  redisops.persistence.redis_bgsave:
+    accept: [dump_foreign, dump_unknown]
 
 - name: Show the outcome
   ansible.builtin.debug:
@@ -124,13 +149,14 @@ state:
     - V(failed) - the child process could not be started, or did not write the dump, or was stopped, or the server went away.
     - V(timeout) - the save is still running.
     - V(delayed) - another child process was running all the time, and no save was started.
-    - V(refused) - the server can't be reached, is loading, is a replica without its master, or the user may not save.
+    - V(refused) - something in RV(objections) is not accepted, or the server can't be reached, is loading, is a replica without its master, or
+      the user may not save.
     - V(skipped) - check mode.
   returned: always
   type: str
   sample: succeeded
 message:
-  description: RV(state) in words. V(null) where the save succeeded.
+  description: RV(state) in words. V(null) where the save succeeded, unless another one that followed it failed.
   returned: always
   type: str
   sample: The server could not start the child process (fork failed).
@@ -175,10 +201,135 @@ last_save_after_unix:
   type: int
   sample: 1760000004
 last_save_advanced:
-  description: Whether C(rdb_last_save_time) is later than it was.
+  description: Whether C(rdb_last_save_time) is another than it was. A clock that was set back makes it an earlier one.
   returned: always
   type: bool
   sample: true
+keys_before:
+  description: Keys in memory right before the save, all databases together.
+  returned: always
+  type: int
+  sample: 1000
+keys_after:
+  description: Keys in memory at its end. V(null) where no save was started.
+  returned: always
+  type: int
+  sample: 1000
+objections:
+  description: What stands against the save, accepted or not. Empty where nothing does.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: One of the choices of O(accept), or V(memory_short), V(hijacked_place) or V(cannot_keep).
+      returned: always
+      type: str
+      sample: dump_foreign
+    reason:
+      description: The same in words, with what would be replaced by what.
+      returned: always
+      type: str
+      sample: The file dump.rdb in /var/lib/redis (39.1 KiB) is not what this server saved or loaded.
+    acceptable:
+      description: Whether O(accept) may name it.
+      returned: always
+      type: bool
+      sample: true
+    opt_in:
+      description: Whether a remediation may accept it where V(verify) is opted in.
+      returned: always
+      type: bool
+      sample: true
+dump_before:
+  description: The file in the dump's place right before the save. V(null) where no server answered.
+  returned: always
+  type: dict
+  contains: &dump
+    owner:
+      description: V(own), V(foreign), V(unknown), or V(none) where there is no file that a save could replace.
+      returned: always
+      type: str
+      sample: own
+    bytes:
+      description: Its size.
+      returned: always
+      type: int
+      sample: 40000
+    keys_at_least:
+      description: Keys of its first database, by its header.
+      returned: always
+      type: int
+      sample: 1000
+    saved_unix:
+      description: When it was written.
+      returned: always
+      type: float
+      sample: 1759990000
+dump_after:
+  description: The same after the save. V(null) where none was started.
+  returned: always
+  type: dict
+  contains: *dump
+kept_dump:
+  description: The file that was kept beside. V(null) where none had to be, or nothing was replaced and it was removed again.
+  returned: always
+  type: dict
+  contains:
+    path:
+      description: Where it is, as the server sees it. V(null) in check mode, as the name has the time of the run.
+      returned: always
+      type: str
+      sample: /var/lib/redis/dump.rdb.kept-20261125T170000Z-4711
+    method:
+      description: V(link) (a second name of the same file) or V(copy). V(null) in check mode.
+      returned: always
+      type: str
+      sample: link
+    bytes:
+      description: Its size.
+      returned: always
+      type: int
+      sample: 40000
+    keys_at_least:
+      description: Keys of its first database, by its header.
+      returned: always
+      type: int
+      sample: 1000
+    saved_unix:
+      description: When it was written.
+      returned: always
+      type: float
+      sample: 1759990000
+shield:
+  description:
+    - What was done so that the child process dies, rather than the server, where memory runs out during the save. C(oom-score-adj) is set for
+      the moment of the fork, as a child keeps the score that it was forked with.
+    - V(null) where nothing was to be done, as the setting is on or not known to the server, or memory is plainly ample.
+    - Where the module is killed in that moment, the setting stays on until this module saves the same server again, which puts it back.
+  returned: always
+  type: dict
+  contains:
+    before:
+      description: C(oom-score-adj) before.
+      returned: always
+      type: str
+      sample: 'no'
+    during:
+      description: C(oom-score-adj) during the fork. V(null) where it could not be set.
+      returned: always
+      type: str
+      sample: 'yes'
+    restored:
+      description: Whether it was put back, and the server's own score with it. V(null) in check mode, and where it was not set.
+      returned: always
+      type: bool
+      sample: true
+    problem:
+      description: Why it could not be set or put back. V(null) where nothing went wrong.
+      returned: always
+      type: str
+      sample: NOPERM this user has no permissions to run the 'config|set' command
 peak_copy_on_write_bytes:
   description:
     - The most memory that was seen copied for the save. Seen by asking from time to time while it ran (Redis 6.2 or newer), and at the end
@@ -360,9 +511,11 @@ gaps:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redisops.persistence.plugins.module_utils._interruption import Interrupted, signals_raise
 from ansible_collections.redisops.persistence.plugins.module_utils._observed_save import save_one_server
 from ansible_collections.redisops.persistence.plugins.module_utils._options import connection_argument_spec
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
+from ansible_collections.redisops.persistence.plugins.module_utils._save_guard import ACCEPTABLE
 
 
 def main() -> None:
@@ -372,11 +525,17 @@ def main() -> None:
             "wait_timeout_seconds": {"type": "float", "default": 600},
             "poll_interval_seconds": {"type": "float", "default": 1},
             "if_running": {"type": "str", "default": "wait", "choices": ["wait", "fail"]},
+            "accept": {"type": "list", "elements": "str", "default": [], "choices": list(ACCEPTABLE)},
             "fail_on_error": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
-    result = save_one_server(module.params, module_system(module), module.check_mode)
+    try:
+        # What was changed for the moment of the fork is put back when the module is told to end.
+        with signals_raise():
+            result = save_one_server(module.params, module_system(module), module.check_mode)
+    except Interrupted as interruption:
+        module.fail_json(msg=f"{interruption} A save that was started goes on, and a file that was kept stays.")
     if module.params["fail_on_error"] and result["state"] not in ("succeeded", "skipped"):
         module.fail_json(msg=f"{result['address']}: {result['message']}", **result)
     module.exit_json(**result)

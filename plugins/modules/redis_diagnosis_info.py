@@ -395,6 +395,43 @@ diagnoses:
           returned: always
           type: bool
           sample: false
+    dump:
+      description: The file in the dump's place, which the next save would replace.
+      returned: always
+      type: dict
+      contains:
+        owner:
+          description: >-
+            V(own) where this process has saved or loaded it, V(foreign) where it has not, V(unknown), or V(none) where
+            there is nothing to lose.
+          returned: always
+          type: str
+          sample: own
+        bytes:
+          description: Its size.
+          returned: always
+          type: int
+          sample: 1048576
+        saved_unix:
+          description: When it was written.
+          returned: always
+          type: float
+          sample: 1795382170
+        keys_at_least:
+          description: Keys of its first database.
+          returned: always
+          type: int
+          sample: 20
+        much_larger:
+          description: Whether it has much more than what is in memory.
+          returned: always
+          type: bool
+          sample: false
+        why:
+          description: What the judgement rests on.
+          returned: always
+          type: str
+          sample: "This process has written it: its times are those of the last save."
     fixes:
       description: What puts it right, the most important first.
       returned: always
@@ -2321,6 +2358,56 @@ evidence:
                       returned: always
                       type: bool
                       sample: false
+                changed_unix:
+                  description: When its owner, mode, name or links were last changed.
+                  returned: always
+                  type: float
+                  sample: 1795382171.43
+                device:
+                  description: Its device.
+                  returned: always
+                  type: str
+                  sample: '253:1'
+                inode:
+                  description: Its inode.
+                  returned: always
+                  type: int
+                  sample: 131074
+                link_count:
+                  description: How many names it has.
+                  returned: always
+                  type: int
+                  sample: 1
+                header:
+                  description: What its first bytes say. V(null) where it is no RDB, could not be read, or belongs to neither the server's user nor root.
+                  returned: always
+                  type: dict
+                  contains:
+                    rdb_version:
+                      description: Version of the format.
+                      returned: always
+                      type: int
+                      sample: 10
+                    server_version:
+                      description: Version of the server that wrote it.
+                      returned: always
+                      type: str
+                      sample: 7.0.15
+                    created_unix:
+                      description: When the save that wrote it began.
+                      returned: always
+                      type: int
+                      sample: 1795382170
+                    used_memory_bytes:
+                      description: Memory of that server then.
+                      returned: always
+                      type: int
+                      sample: 1048576
+                    keys_at_least:
+                      description: Keys of its first database. V(0) where it has none at all.
+                      returned: always
+                      type: int
+                      sample: 20
             temp_files:
               description: Temporary files of saves.
               returned: always

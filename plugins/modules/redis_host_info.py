@@ -1757,6 +1757,58 @@ instances:
                   returned: always
                   type: bool
                   sample: false
+            changed_unix:
+              description: When its owner, mode, name or links were last changed.
+              returned: always
+              type: float
+              sample: 1795382171.43
+            device:
+              description: Its device.
+              returned: always
+              type: str
+              sample: "253:1"
+            inode:
+              description: Its inode.
+              returned: always
+              type: int
+              sample: 131074
+            link_count:
+              description: How many names it has.
+              returned: always
+              type: int
+              sample: 1
+            header:
+              description: >-
+                What its first bytes say. V(null) where it is no RDB, could not be read, or belongs to neither the
+                server's user nor root.
+              returned: always
+              type: dict
+              contains:
+                rdb_version:
+                  description: Version of the format.
+                  returned: always
+                  type: int
+                  sample: 10
+                server_version:
+                  description: Version of the server that wrote it.
+                  returned: always
+                  type: str
+                  sample: 7.0.15
+                created_unix:
+                  description: When the save that wrote it began.
+                  returned: always
+                  type: int
+                  sample: 1795382170
+                used_memory_bytes:
+                  description: Memory of that server then.
+                  returned: always
+                  type: int
+                  sample: 1048576
+                keys_at_least:
+                  description: Keys of its first database. V(0) where it has none at all.
+                  returned: always
+                  type: int
+                  sample: 20
         temp_files:
           description: Temporary files of saves.
           returned: always

@@ -21,6 +21,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.risks import 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Outcome, Rules
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signal_names import SHORT_NAMES, SIGNALS
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals import compute_signals
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_dump import dump_document, judged_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import running_place
 from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill
 from ansible_collections.redisops.persistence.plugins.plugin_utils.tree import START, Walk, quote, walk
@@ -436,6 +437,7 @@ def diagnose_instance(
         "risks": risks,
         "forecast": outlook,
         "exposure": exposure(context["signals"]),
+        "dump": dump_document(judged_dump(case)),
         "fixes": choose_fixes(rules, outcome_ids, [risk["id"] for risk in risks], judge.failing, context, judge.values),
         "unknowns": _unknowns(case, evidence, outlook["missing"]),
     }

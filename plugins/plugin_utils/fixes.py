@@ -24,13 +24,14 @@ VERIFY = "verify"
 
 def decide(fix: Fix, context: Context, values: t.Mapping[str, t.Any]) -> FixEntry:
     """What the rules say of one fix: {id, class, decision, reason, commands}."""
-    decision, reason = fix.decision, fill(fix.reason, values)
+    decision, reason, templates = fix.decision, fill(fix.reason, values), fix.commands
     for condition in fix.conditions:
         if condition.when.answer(context) == YES:
             decision, reason = condition.decision, fill(condition.reason, values)
+            templates = fix.commands if condition.commands is None else condition.commands
             break
     # A refused fix shows no command: what must not be done must not be copied either.
-    commands = [] if decision == "refuse" else [fill_command(command, values) for command in fix.commands]
+    commands = [] if decision == "refuse" else [fill_command(command, values) for command in templates]
     return {"id": fix.id, "class": fix.fix_class, "decision": decision, "reason": reason, "commands": commands}
 
 

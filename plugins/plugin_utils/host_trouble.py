@@ -194,6 +194,11 @@ def _unseen_instance(address: str, error: str) -> Diagnosis:
         "risks": [],
         "forecast": {"answer": "unknown", "cause": None, "missing": ["the host"], "signals": {}},
         "exposure": {"changes_at_risk": None, "seconds_since_last_save": None, "since_start": None},
+        "dump": {
+            **dict.fromkeys(("bytes", "saved_unix", "keys_at_least", "much_larger")),
+            "owner": "unknown",
+            "why": error,
+        },
         "fixes": [],
         "unknowns": [{"what": "the host", "why": error, "remedy": "Put the host right, then diagnose again."}],
     }

@@ -55,7 +55,11 @@ def _next_try(case: Case, signals: Mapping) -> Recovery:
     if points is None:
         return _answer(None, "The save points could not be read.")
     if not points:
-        return _answer(False, "There are no save points: only a BGSAVE clears the status.")
+        return _answer(
+            False,
+            "There are no save points: the server is told to keep no dump. Its failed status blocks no write and is "
+            "without meaning.",
+        )
     changes = number(case.info, "rdb_changes_since_last_save")
     seconds = number(signals, "seconds_since_last_save")
     if changes is None or seconds is None:
@@ -74,11 +78,17 @@ def _next_try(case: Case, signals: Mapping) -> Recovery:
         return _answer(
             False,
             f"Dead-lock: {missing} more changes are needed for the next automatic save, and writes are refused until "
-            "a save succeeds. It takes a BGSAVE, also after the cause is gone.",
+            f"a save succeeds. {_what_it_takes(signals)}",
         )
     if blocked is None:
         return _answer(None, f"{missing} more changes are needed; whether writes are refused is not known.")
     return _answer(None, f"It depends on the clients: {missing} more changes are needed for the next automatic save.")
+
+
+def _what_it_takes(signals: Mapping) -> str:
+    if signals.get("dump_not_ours"):
+        return "It takes a save, and the file that it would replace may be worth more than what is in memory."
+    return "It takes a BGSAVE, also after the cause is gone."
 
 
 def exposure(signals: Mapping) -> dict[str, t.Any]:

@@ -118,6 +118,8 @@ class Condition:
     when: Expression
     decision: str
     reason: str
+    commands: tuple[str, ...] | None = None
+    """In place of the fix's own; None: those."""
 
 
 @dataclass(frozen=True)
@@ -413,12 +415,17 @@ def _read_fix(data: RuleData) -> Fix:
     reader = _Reader("fix", data)
     conditions: list[Condition] = []
     for entry in reader.take("conditions") or []:
-        if not isinstance(entry, t.Mapping) or set(entry) != {"when", "decision", "reason"}:
-            reader.fail("each of 'conditions' must have exactly when, decision and reason")
+        if not isinstance(entry, t.Mapping) or set(entry) - {"commands"} != {"when", "decision", "reason"}:
+            reader.fail("each of 'conditions' must have when, decision and reason, and may have commands")
         if entry["decision"] not in DECISIONS:
             reader.fail(f"'decision' must be one of {', '.join(DECISIONS)}, not {entry['decision']!r}")
         conditions.append(
-            Condition(reader.compile(entry["when"], "conditions.when"), entry["decision"], str(entry["reason"]))
+            Condition(
+                reader.compile(entry["when"], "conditions.when"),
+                entry["decision"],
+                str(entry["reason"]),
+                reader.commands(entry["commands"], "conditions.commands") if "commands" in entry else None,
+            )
         )
     fix = Fix(
         id=str(data["id"]),

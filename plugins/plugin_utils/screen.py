@@ -11,6 +11,7 @@ night asks: what is wrong, how sure is that, does it still hurt, what can be los
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import split_fixes
@@ -186,6 +187,8 @@ def _brief(diagnosis: Document) -> list[str]:
     if risks:
         named = [f"{plain(risk.get('id'))} ({plain(risk.get('severity'))})" for risk in risks]
         lines.extend(labelled("Risks", _cut_list(named, 4)))
+    if (diagnosis.get("dump") or {}).get("owner") == "foreign" or (diagnosis.get("dump") or {}).get("much_larger"):
+        lines.extend(labelled("Dump", _dump(diagnosis)))
     if diagnosis.get("unknowns"):
         lines.extend(labelled("Not seen", _cut_list([plain(gap.get("what")) for gap in diagnosis["unknowns"]], 3)))
     return lines
@@ -207,6 +210,7 @@ def _full(diagnosis: Document, caps: Caps) -> list[str]:
     lines.extend(labelled("Tries again", _recovery(diagnosis)))
     lines.extend(labelled("Next save", _forecast(diagnosis)))
     lines.extend(labelled("Place", _place(diagnosis)))
+    lines.extend(labelled("Dump", _dump(diagnosis)))
     lines.extend(_other_causes(diagnosis, caps))
     for group in (
         labelled("How found", _path(diagnosis)) + _evidence(_found_evidence(diagnosis), caps),
@@ -296,7 +300,11 @@ def _recovery(diagnosis: Document) -> str:
     will_retry = recovery.get("will_retry")
     if will_retry is None and diagnosis.get("state") != "failing":
         return ""  # nothing has failed that could be tried again
-    answers: dict[bool | None, str] = {True: "yes, by itself", False: "NO, it needs a BGSAVE"}
+    needs_save = any("BGSAVE" in str(fix.get("commands")) for fix in diagnosis.get("fixes") or [])
+    answers: dict[bool | None, str] = {
+        True: "yes, by itself",
+        False: "NO, it needs a BGSAVE" if needs_save or not diagnosis.get("fixes") else "NO",
+    }
     answer = answers.get(will_retry, "unknown")
     reason = plain(recovery.get("reason"))
     return f"{answer} - {reason}" if reason else answer
@@ -324,6 +332,36 @@ def _place(diagnosis: Document) -> str:
         if instance.get(key) not in (None, ""):
             parts.append(words.format(plain(instance[key])))
     return ", ".join(parts)
+
+
+_OWNERS = {
+    "own": "this server's own",
+    "foreign": "NOT THIS SERVER'S OWN",
+    "unknown": "nobody can tell whose",
+}
+
+
+def _dump(diagnosis: Document) -> str:
+    """The file that a save would replace: size, time, whose, and why."""
+    dump = diagnosis.get("dump") or {}
+    if dump.get("owner") not in _OWNERS or dump.get("bytes") is None:
+        return ""
+    parts = [size(dump["bytes"])]
+    if dump.get("keys_at_least") is not None:
+        parts.append(f"at least {count(dump['keys_at_least'], 'key')}")
+    if isinstance(dump.get("saved_unix"), (int, float)):
+        parts.append(f"of {_moment(dump['saved_unix'])}")
+    whose = _OWNERS[str(dump["owner"])]
+    if dump.get("much_larger"):
+        whose += ", MUCH MORE THAN WHAT IS IN MEMORY"
+    return f"{', '.join(parts)}; {whose} - {plain(dump.get('why'))}"
+
+
+def _moment(seconds_unix: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds_unix))
+    except (OverflowError, ValueError, OSError):
+        return "an unknown time"
 
 
 def _other_causes(diagnosis: Document, caps: Caps) -> list[str]:

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_attempt import attempt_signals
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_dump import dump_signals, judged_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_memory import memory_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_saves import save_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import storage_signals
@@ -18,4 +19,10 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_stora
 
 def compute_signals(case: Case) -> dict[str, t.Any]:
     """Every signal by name (``signal_names.SIGNALS`` describes them); null where an input is unknown."""
-    return {**save_signals(case), **memory_signals(case), **storage_signals(case), **attempt_signals(case)}
+    return {
+        **save_signals(case),
+        **memory_signals(case),
+        **storage_signals(case),
+        **attempt_signals(case),
+        **dump_signals(case, judged_dump(case)),
+    }

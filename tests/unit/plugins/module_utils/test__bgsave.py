@@ -23,6 +23,7 @@ class World:
 
     def __init__(self, fields: t.Callable[[World], dict[str, t.Any]], replies: t.Sequence[t.Any] = ()) -> None:
         self.now = T0
+        self.clock_set_by = 0.0
         self.sent_at: float | None = None
         self.fields = fields
         self.replies = list(replies) or ["Background saving started"]
@@ -38,7 +39,14 @@ class World:
         self.now += seconds
 
     def run(self, **options: t.Any) -> dict[str, t.Any]:
-        return run_bgsave(self.client, SaveOptions(**options), lambda: self.now, self.sleep, lambda: self.client)
+        return run_bgsave(
+            self.client,
+            SaveOptions(**options),
+            lambda: self.now + self.clock_set_by,
+            self.sleep,
+            lambda: self.client,
+            monotonic=lambda: self.now,
+        )
 
 
 class WorldClient(Client):
@@ -319,3 +327,224 @@ def test_prediction_asks_only() -> None:
     result = _bgsave.predict_bgsave(world.client)
     assert (result["state"], result["changed"], result["status_before"]) == ("skipped", True, "err")
     assert world.commands == ["INFO"]
+
+
+# --- every order of events ------------------------------------------------------------------------------------------
+
+FORK_FINISHED = 30.0
+
+
+class Story(t.NamedTuple):
+    """What the server says by the seconds since BGSAVE was sent, and what has to come of it.
+
+    ``events``: (from this second on, fields that differ from before). ``silent``: from and to which second it does not
+    answer. ``reply_seconds``: how long BGSAVE itself takes. ``lost``: the answer to it is lost.
+    """
+
+    events: tuple[tuple[float, dict[str, t.Any]], ...]
+    state: str
+    aborted: bool = False
+    before: dict[str, t.Any] = {}  # noqa: RUF012  (read only)
+    silent: tuple[float, float] | None = None
+    reply_seconds: float = 0.0
+    lost: bool = False
+    set_clock: tuple[float, float] | None = None
+    options: dict[str, t.Any] = {}  # noqa: RUF012
+
+
+RUNNING = {"rdb_bgsave_in_progress": 1, "rdb_current_bgsave_time_sec": 0}
+ENDED = {"rdb_bgsave_in_progress": 0}
+SAVED = {**ENDED, "rdb_last_save_time": OLD_SAVE + 500, "rdb_last_bgsave_status": "ok"}
+FAILED = {**ENDED, "rdb_last_bgsave_status": "err"}
+ERR = {"rdb_last_bgsave_status": "err"}
+
+STORIES = {
+    "ended before the first question": Story(((0, SAVED),), "succeeded"),
+    "failed before the first question": Story(((0, FAILED),), "failed"),
+    "long": Story(((0, RUNNING), (300, SAVED)), "succeeded"),
+    "slow fork, then at work": Story(((0, RUNNING), (40, SAVED)), "succeeded", reply_seconds=FORK_FINISHED),
+    "slow fork, then failed": Story(((0, RUNNING), (40, FAILED)), "failed", reply_seconds=FORK_FINISHED),
+    "slow fork while err": Story(((0, RUNNING), (40, SAVED)), "succeeded", before=ERR, reply_seconds=FORK_FINISHED),
+    "slow fork, answer lost": Story(
+        ((0, RUNNING), (40, SAVED)), "succeeded", silent=(0, FORK_FINISHED), reply_seconds=5, lost=True
+    ),
+    "answer lost, failed": Story(((0, RUNNING), (40, FAILED)), "failed", silent=(0, 30), reply_seconds=5, lost=True),
+    "answer lost, command never arrived": Story((), "failed", reply_seconds=5, lost=True),
+    "silent to the end": Story((), "timeout", silent=(0, 1e6), lost=True, options={"wait_timeout_seconds": 60}),
+    "silent in the middle": Story(((0, RUNNING), (90, SAVED)), "succeeded", silent=(20, 80)),
+    "ours succeeded, another runs": Story(((0, RUNNING), (1.2, {**SAVED, **RUNNING})), "succeeded"),
+    "ours failed, another runs": Story(((0, RUNNING), (1.2, {**FAILED, **RUNNING})), "failed"),
+    "ours succeeded, another failed": Story(((0, RUNNING), (1.2, {**SAVED, **FAILED})), "succeeded"),
+    "ours failed as the last one, another runs and succeeds": Story(
+        ((0, RUNNING), (1.2, RUNNING), (9, SAVED)), "succeeded", before=ERR
+    ),
+    "ours failed as the last one, another runs and fails": Story(
+        ((0, RUNNING), (1.2, RUNNING), (9, FAILED)), "failed", before=ERR
+    ),
+    "failed as the last one": Story(((0, RUNNING), (3, FAILED)), "failed", before=ERR),
+    "stopped": Story(((0, RUNNING), (3, ENDED)), "failed", aborted=True),
+    "flag comes late": Story(((0, ENDED), (0.3, RUNNING), (5, SAVED)), "succeeded"),
+    "flag goes before the outcome": Story(((0, RUNNING), (5, ENDED), (5.3, SAVED)), "succeeded"),
+    "flag goes before the failure": Story(((0, RUNNING), (5, ENDED), (5.3, FAILED)), "failed"),
+    "restarted": Story(((0, RUNNING), (5, {"run_id": "two", **ENDED})), "failed"),
+    "restarted after a new save": Story(((0, RUNNING), (5, {**SAVED, "run_id": "two"})), "failed"),
+    "server's clock set back": Story(
+        ((0, RUNNING), (5, {**SAVED, "rdb_last_save_time": OLD_SAVE - 90_000})), "succeeded"
+    ),
+    "server says a negative age": Story(
+        ((0, {**RUNNING, "rdb_current_bgsave_time_sec": -7200}), (5, SAVED)), "succeeded"
+    ),
+    "our clock set forward": Story(((0, RUNNING), (60, SAVED)), "succeeded", set_clock=(5, 90_000)),
+    "our clock set back": Story(((0, RUNNING), (60, SAVED)), "succeeded", set_clock=(5, -90_000)),
+    "our clock set back, no end": Story(
+        ((0, RUNNING),), "timeout", set_clock=(5, -90_000), options={"wait_timeout_seconds": 60}
+    ),
+    "no age told": Story(((0, {"rdb_bgsave_in_progress": 1}), (50, SAVED)), "succeeded"),
+}
+
+
+class Teller(WorldClient):
+    """Tells a story."""
+
+    def __init__(self, world: World, story: Story) -> None:
+        super().__init__(world)
+        self.story = story
+
+    def command(self, *arguments: str) -> t.Any:
+        world, story = self.world, self.story
+        age = world.age
+        if arguments == ("BGSAVE",):
+            world.commands.append("BGSAVE")
+            world.sent_at = world.now
+            world.now += story.reply_seconds
+            if story.lost:
+                raise RedisFailure("timeout", "timeout", "No answer")
+            return "Background saving started"
+        if age is not None and story.silent is not None and story.silent[0] <= age < story.silent[1]:
+            world.now += 5
+            raise RedisFailure("timeout", "timeout", "No answer")
+        if age is not None and story.set_clock is not None and age > story.set_clock[0]:
+            world.clock_set_by = story.set_clock[1]
+        return super().command(*arguments)
+
+
+def tell(story: Story) -> dict[str, t.Any]:
+    def fields(world: World) -> dict[str, t.Any]:
+        said = dict(story.before)
+        for moment, changes in story.events:
+            if world.age is not None and world.age >= moment:
+                said.update(changes)
+        return said
+
+    world = World(fields)
+    world.client = Teller(world, story)
+    return world.run(**story.options)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_each_order_of_events(name: str) -> None:
+    story = STORIES[name]
+    result = tell(story)
+    assert (result["state"], result["aborted"]) == (story.state, story.aborted), result["message"]
+    assert result["changed"] is True
+    assert result["started_unix"] is not None
+    assert (result["ended_unix"] is None) == (story.state == "timeout")
+    assert 0 <= result["duration_seconds"] < 1000
+
+
+def test_a_failure_after_ours_is_said_beside_the_success() -> None:
+    result = tell(STORIES["ours succeeded, another failed"])
+    assert result["status_after"] == "err"
+    assert "another one" in result["message"]
+
+
+def test_an_end_is_seen_twice_before_it_is_believed_and_no_longer() -> None:
+    result = tell(STORIES["stopped"])
+    assert 3 + _bgsave.CONFIRMATION_SECONDS <= result["duration_seconds"] < 6
+
+
+@pytest.mark.parametrize(
+    ("name", "may_be_running"), [("long", False), ("restarted", True), ("silent to the end", True), ("stopped", False)]
+)
+def test_whether_the_child_may_write_on(name: str, may_be_running: bool) -> None:
+    assert tell(STORIES[name])["may_be_running"] is may_be_running
+
+
+# --- what is done right before ----------------------------------------------------------------------------------------
+
+
+class Careful:
+    """A precaution that takes its time, and notes what it is told."""
+
+    def __init__(self, world: World, answers: t.Sequence[str | None]) -> None:
+        self.world = world
+        self.answers = list(answers)
+        self.given_back = 0
+
+    def before(self, client: Client) -> str | None:
+        assert client is self.world.client
+        self.world.commands.append("look")
+        self.world.now += 3
+        return self.answers.pop(0)
+
+    def started(self, client: Client) -> None:
+        self.world.commands.append("started")
+
+    def not_started(self, client: Client) -> None:
+        self.given_back += 1
+
+
+def run_carefully(world: World, answers: t.Sequence[str | None], **options: t.Any) -> tuple[dict[str, t.Any], Careful]:
+    careful = Careful(world, answers)
+    result = run_bgsave(
+        world.client, SaveOptions(**options), lambda: world.now, world.sleep, None, careful, lambda: world.now
+    )
+    return result, careful
+
+
+def test_it_is_looked_after_the_wait_and_right_before_the_command() -> None:
+    world = World(other_until(20, "aof_rewrite_in_progress"))
+    result, careful = run_carefully(world, [None])
+    assert result["state"] == "succeeded"
+    assert world.commands[world.commands.index("look") :][:5] == ["look", "INFO", "BGSAVE", "INFO", "started"]
+    assert world.commands.count("started") == 1
+    assert careful.given_back == 0
+
+
+def test_what_it_says_is_why_no_save_is_started() -> None:
+    world = World(lambda _w: {})
+    result, careful = run_carefully(world, ["The file is another's."])
+    assert (result["state"], result["changed"], result["message"]) == ("refused", False, "The file is another's.")
+    assert result["started_unix"] is None
+    assert "BGSAVE" not in world.commands
+    assert careful.given_back == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"),
+    [
+        ("NOPERM User diag has no permissions", "refused"),
+        ("ERR", "failed"),
+        ("MASTERDOWN Link with MASTER is down", "refused"),
+    ],
+)
+def test_it_is_told_where_no_save_was_started(reply: str, state: str) -> None:
+    world = World(lambda w: {} if w.age is None else ERR, [refused(reply)])
+    result, careful = run_carefully(world, [None])
+    assert (result["state"], careful.given_back) == (state, 1)
+
+
+def test_it_looks_again_after_each_child_that_came_between() -> None:
+    world = World(lambda _w: {}, [refused("ERR Another child process is active"), refused("NOPERM no")])
+    result, careful = run_carefully(world, [None, None])
+    assert (result["state"], careful.given_back, world.commands.count("look")) == ("refused", 2, 2)
+
+
+def test_keys_are_counted_before_and_after() -> None:
+    def fields(world: World) -> dict[str, t.Any]:
+        counted = {"# Keyspace\r\ndb0": "keys=7,expires=0"} if world.age is None else {"# Keyspace\r\ndb3": "keys=9"}
+        return {**saving(world, 2, {"rdb_last_save_time": int(T0)}), **counted}
+
+    result = World(fields).run()
+    assert (result["state"], result["keys_before"], result["keys_after"]) == ("succeeded", 7, 9)
+    assert World(lambda w: saving(w, 2, SAVED)).run()["keys_before"] is None

@@ -12,6 +12,7 @@ from ansible_collections.redisops.persistence.plugins.doc_fragments.redis import
 from ansible_collections.redisops.persistence.plugins.module_utils._attempts import new_attempt
 from ansible_collections.redisops.persistence.plugins.module_utils._bgsave import empty_result
 from ansible_collections.redisops.persistence.plugins.module_utils._client import Client, ConnectionOptions
+from ansible_collections.redisops.persistence.plugins.module_utils._guarded_save import nothing_added
 from ansible_collections.redisops.persistence.plugins.module_utils._info import parse_info
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import (
     collect_instances,
@@ -49,8 +50,8 @@ def test_persistence_info() -> None:
 
 def test_bgsave() -> None:
     documented = yaml.safe_load(redis_bgsave.RETURN)
-    own = {"address", "connection", "attempt", "gaps"}
-    assert set(documented) == (set(empty_result()) - {"stage", "aborted", "changed"}) | own
+    own = {"address", "connection", "attempt", "gaps", *nothing_added()}
+    assert set(documented) == (set(empty_result()) - {"stage", "aborted", "changed", "may_be_running"}) | own
     assert set(documented["attempt"]["contains"]) == set(new_attempt())
 
 
