@@ -11,8 +11,9 @@ The remediation document::
      plan: [{id, class, decision: apply|opt_in|refuse|manual, reason, commands: [..], changes: [..]}],
      changes: [{fix, address, what, before, after, reversible}],
      result: cured|improved|unchanged|refused|failed, reason: text, left: [fix, ..],
-     proof: {status, save: {seconds, reply} | null, keys_before, keys_after, kept_dump: {path, bytes, keys_at_least,
-             saved_unix, method} | null, dump_before: DUMP | null, dump_after: DUMP | null, diagnosis_after: {..}} | null}
+     proof: {status, save: {seconds, reply} | null, keys_before, keys_after,
+             kept_dump: {path, bytes, keys_at_least, saved_unix, method} | null,
+             dump_before: DUMP | null, dump_after: DUMP | null, diagnosis_after: {..}} | null}
 
 ``DUMP`` = {owner, bytes, keys_at_least, saved_unix}: the file that the save replaced, and the one that it wrote.
 

@@ -94,7 +94,7 @@ _DETAILS = (
     "freed_bytes",
     # redis_data_directory
     "destination_before",
-    "put_back",
+    "replaced_as",
     # ansible.builtin.fetch
     "dest",
 )
@@ -417,8 +417,8 @@ def _changes_of_save(action: Action, result: Result) -> list[Change]:
     changes = []
     kept = mapping(result, "kept_dump")
     if kept.get("path"):
-        before = _changes.dump_text(kept.get("bytes"), kept.get("keys_at_least"), kept.get("saved_unix"))
-        changes.append(_changes.change(_changes.kept_dump(_place_of(kept, action)), before, _changes.KEPT_BESIDE))
+        told = _changes.dump_text(kept.get("bytes"), kept.get("keys_at_least"), kept.get("saved_unix"))
+        changes.append(_changes.change(_changes.kept_dump(_place_of(kept, action)), told, _changes.KEPT_BESIDE))
     if result["state"] == "succeeded":
         before, after = result.get("status_before"), result.get("status_after") or "ok"
         changes.append(_changes.change(_changes.SAVE, before, after, reversible=False))
