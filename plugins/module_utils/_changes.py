@@ -7,13 +7,20 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 Change = dict[str, t.Any]
 """``{what, before, after, reversible}``."""
 
 SAVE = "save"
-"""A BGSAVE: the status before (``err`` or ``ok``), ``ok`` after; never reversible."""
+"""A BGSAVE: the status before (``err`` or ``ok``), and after it; never reversible."""
+
+OUTCOME_UNKNOWN = "outcome unknown"
+"""What a save comes to that nobody can foretell, or whether there is one: never announced as a success."""
+
+KEPT_BESIDE = "kept beside"
+"""After: the file has a second name, which the record tells (details.kept_dump.path)."""
 
 
 def change(what: str, before: t.Any, after: t.Any, reversible: bool = True) -> Change:
@@ -99,3 +106,23 @@ def service(unit: str) -> str:
 def dump_in_place(path: str) -> str:
     """The rescued file where the server will load it: ``absent`` or ``kept beside``, then ``rescued file``."""
     return f"dump {path}"
+
+
+def kept_dump(path: str) -> str:
+    """The file that a save would replace: what it is (:func:`dump_text`), then ``kept beside``."""
+    return f"dump kept beside: {path}"
+
+
+def put_back_dump(path: str) -> str:
+    """A kept file in the dump's place again: what was there, then what is."""
+    return f"dump put back: {path}"
+
+
+def dump_text(size_bytes: t.Any, keys_at_least: t.Any, saved_unix: t.Any) -> str:
+    """``39870 bytes, at least 312 keys, saved 2026-11-25T10:00:00Z``; what is not known is left out."""
+    parts = [f"{size_bytes} bytes" if size_bytes is not None else "size unknown"]
+    if keys_at_least is not None:
+        parts.append(f"at least {keys_at_least} keys")
+    if saved_unix is not None:
+        parts.append(f"saved {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(saved_unix))}")
+    return ", ".join(parts)

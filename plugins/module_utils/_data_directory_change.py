@@ -35,6 +35,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._filesystem i
     read_attributes,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name
+from ansible_collections.redisops.persistence.plugins.module_utils._kept_dump import CannotKeep
+from ansible_collections.redisops.persistence.plugins.module_utils._kept_dump_restore import put_back
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import (
     open_directory,
@@ -85,6 +87,11 @@ class ChangeFailed(Exception):
         self.result = result
 
 
+def _file_options() -> dict[str, t.Any]:
+    """What tells a dump from another one."""
+    return {"bytes": {"type": "int"}, "inode": {"type": "int"}, "saved_unix": {"type": "float"}}
+
+
 def argument_spec() -> dict[str, t.Any]:
     """The options of redis_data_directory."""
     letters = {"type": "list", "elements": "str", "choices": ["i", "a"], "default": []}
@@ -108,6 +115,14 @@ def argument_spec() -> dict[str, t.Any]:
         "destination_uid": {"type": "int"},
         "destination_gid": {"type": "int"},
         "destination_mode": {"type": "str"},
+        "put_back": {
+            "type": "dict",
+            "options": {
+                **_file_options(),
+                "name": {"type": "str", "required": True},
+                "replaced": {"type": "dict", "required": True, "options": _file_options()},
+            },
+        },
         "allowed_dirs": {"type": "list", "elements": "str", "required": True},
         "expected": {
             "type": "dict",
@@ -124,7 +139,7 @@ def change_data_directory(options: dict[str, t.Any], system: System, check_mode:
     change = _Change(options, system, check_mode)
     try:
         change.run()
-    except Refused as error:
+    except (Refused, CannotKeep) as error:
         raise ChangeFailed(str(error), change.result()) from None
     except OSError as error:
         raise ChangeFailed(change.explain(error), change.result()) from None
@@ -155,7 +170,7 @@ def check_options(options: dict[str, t.Any]) -> None:
     parse_mode(options["mode"])
     parse_mode(options["destination_mode"], "destination_mode")
     name = options["dump_name"]
-    needs_name = options["destination"] != "unchanged" or options["dump_attributes_add"]
+    needs_name = options["destination"] != "unchanged" or options["dump_attributes_add"] or options["put_back"]
     if (needs_name or options["dump_attributes_remove"]) and name is None:
         raise Refused("dump_name is needed to know which entry of the directory is meant.")
     if name is not None:
@@ -195,6 +210,7 @@ class _Change:
         self.path_real: str | None = None
         self.acl_left = False
         self.destination_before: dict[str, t.Any] | None = None
+        self.replaced_as: str | None = None
         self.doing = "the directory can't be opened"
 
     @property
@@ -211,6 +227,7 @@ class _Change:
             "path_real": self.path_real,
             "acl_left": self.acl_left,
             "destination_before": self.destination_before,
+            "replaced_as": self.replaced_as,
             "conflicts": self.conflicts,
         }
 
@@ -376,7 +393,26 @@ class _Change:
         self._set_owner(place)
         self._set_mode(place)
         self._set_destination(place)
+        self._put_back(place)
         self._add_attributes(place)
+
+    def _put_back(self, place: Place) -> None:
+        wanted = self.options["put_back"]
+        if wanted is None:
+            return
+        self.doing = "the kept file can't be put back"
+        changes, conflict, self.replaced_as = put_back(
+            place.handle,
+            self.path,
+            self.options["dump_name"],
+            wanted,
+            self.system.clock(),
+            str(os.getpid()),
+            self.check_mode,
+        )
+        self.changes.extend(changes)
+        if conflict is not None:
+            self.conflicts.append(conflict)
 
     def _remove_attributes(self, place: Place) -> None:
         options = self.options

@@ -32,6 +32,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._evidence imp
     collect_instance_host,
     settings_in_force,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import device_name
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import DEFAULT_DBFILENAME
 from ansible_collections.redisops.persistence.plugins.module_utils._instances import Target, collect_target
 from ansible_collections.redisops.persistence.plugins.module_utils._kept_dump import (
@@ -331,6 +332,8 @@ class Guard:
             **_block(self.look.dump),
             "path": posixpath.join(place, clean_text(self.kept.name)),
             "method": self.kept.method,
+            "device": device_name(self.kept.device),
+            "inode": self.kept.inode,
         }
 
     def added(self, predicted: bool = False) -> dict[str, t.Any]:
@@ -346,7 +349,7 @@ class Guard:
         """``kept_dump`` in check mode: its name has the time of the run, and whether links can be made shows then."""
         if self.look is None or not must_keep(self.objections, self.look.dump):
             return None
-        return {**_block(self.look.dump), "path": None, "method": None}
+        return {**_block(self.look.dump), "path": None, "method": None, "device": None, "inode": None}
 
     def predicted_shield(self) -> dict[str, t.Any] | None:
         """``shield`` in check mode."""

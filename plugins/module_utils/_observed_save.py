@@ -135,10 +135,10 @@ def _lower_shield(guard: Guard, options: ConnectionOptions, system: System) -> N
 
 
 def dump_after(target: Target, system: System) -> dict[str, t.Any]:
-    """The file in the dump's place after the save."""
+    """The file in the dump's place after the save, with what tells it from a later one."""
     look = Look(target, system, Gaps())
     look.close()
-    return dump_block(look.dump)
+    return {**dump_block(look.dump), "inode": None if look.seen is None else look.seen.inode}
 
 
 def save_one_server(parameters: t.Mapping[str, t.Any], system: System, check_mode: bool) -> dict[str, t.Any]:

@@ -118,7 +118,7 @@ def judge_memory(
         "group": group,
         "group_room_bytes": group_room,
         "host_room_bytes": None if host_room is None else int(host_room),
-        "why": _why(short, copies, room),
+        "why": _why(short, copies, room, bool(killed)),
     }
 
 
@@ -151,14 +151,16 @@ def _is_short(
     return False if max(copies.cautious_bytes, seen) * SAFETY_FACTOR <= room else None
 
 
-def _why(short: bool | None, copies: Copies, room: int | None) -> str:
+def _why(short: bool | None, copies: Copies, room: int | None, is_killed: bool) -> str:
     """The answer in words, with the figures behind it."""
     if room is None:
         return "How much memory is left for the copies of a save is not known."
     if copies.worst_bytes is None:
         return f"{_size(room)} of memory are left; how much the server holds is not known."
     held = f"{_size(copies.worst_bytes)} are resident and {_size(room)} are left"
-    if copies.bytes_per_second is None or copies.seconds is None:
+    if short and is_killed and (copies.expected_bytes or 0) <= room:
+        rate = "the kernel has killed the last save for want of memory, and a copy of everything does not fit"
+    elif copies.bytes_per_second is None or copies.seconds is None:
         rate = "how much is written a second is not known"
     else:
         rate = (

@@ -270,7 +270,13 @@ dump_after:
   description: The same after the save. V(null) where none was started.
   returned: always
   type: dict
-  contains: *dump
+  contains:
+    <<: *dump
+    inode:
+      description: What tells it from a later one.
+      returned: always
+      type: int
+      sample: 131075
 kept_dump:
   description: The file that was kept beside. V(null) where none had to be, or nothing was replaced and it was removed again.
   returned: always
@@ -286,6 +292,16 @@ kept_dump:
       returned: always
       type: str
       sample: link
+    device:
+      description: The device of the kept file. V(null) in check mode.
+      returned: always
+      type: str
+      sample: "253:1"
+    inode:
+      description: Its inode there. V(null) in check mode.
+      returned: always
+      type: int
+      sample: 131074
     bytes:
       description: Its size.
       returned: always

@@ -130,6 +130,49 @@ options:
     description:
       - The mode of the directory that O(destination=directory) makes, as O(mode).
     type: str
+  put_back:
+    description:
+      - A file that M(redisops.persistence.redis_bgsave) has kept beside (RV(redisops.persistence.redis_bgsave#module:kept_dump)), to be put
+        into the dump's place again. It keeps its own name as well.
+      - Done only where the file in place is still the one that the save wrote. That one is kept beside in its turn (RV(replaced_as)).
+      - The server's memory stays as it is, and its next save replaces the file again. It is meant for right before a restart.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - The name of the kept file in the directory.
+        type: str
+        required: true
+      bytes:
+        description:
+          - Its size.
+        type: int
+      inode:
+        description:
+          - Its inode.
+        type: int
+      saved_unix:
+        description:
+          - When it was written, by its header.
+        type: float
+      replaced:
+        description:
+          - The file that the save wrote.
+        type: dict
+        required: true
+        suboptions:
+          bytes:
+            description:
+              - Its size.
+            type: int
+          inode:
+            description:
+              - Its inode.
+            type: int
+          saved_unix:
+            description:
+              - When it was written, by its header.
+            type: float
   allowed_dirs:
     description:
       - Where something may be changed. The directory must be one of these or lie in one.
@@ -277,6 +320,11 @@ destination_before:
       returned: always
       type: str
       sample: "0755"
+replaced_as:
+  description: The name under which O(put_back) has kept the file that was in the dump's place. V(null) where none was replaced.
+  returned: always
+  type: str
+  sample: dump.rdb.kept-20261125T170000Z-4711
 conflicts:
   description: What was left alone because somebody has changed it since.
   returned: always

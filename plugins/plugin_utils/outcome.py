@@ -11,7 +11,11 @@ The remediation document::
      plan: [{id, class, decision: apply|opt_in|refuse|manual, reason, commands: [..], changes: [..]}],
      changes: [{fix, address, what, before, after, reversible}],
      result: cured|improved|unchanged|refused|failed, reason: text, left: [fix, ..],
-     proof: {status, save: {seconds, reply} | null, keys_before, keys_after, diagnosis_after: {..}} | null}
+     proof: {status, save: {seconds, reply} | null, keys_before, keys_after,
+             kept_dump: {path, bytes, keys_at_least, saved_unix, method} | null,
+             dump_before: DUMP | null, dump_after: DUMP | null, diagnosis_after: {..}} | null}
+
+``DUMP`` = {owner, bytes, keys_at_least, saved_unix}: the file that the save replaced, and the one that it wrote.
 
 In check mode ``changes`` is the prediction and ``proof`` is null. Pure: nothing is read but the arguments.
 """
@@ -23,6 +27,7 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import NOT_ASKED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import MANUAL, VERIFY, identity_of, split_fixes
+from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_end import NO_DUMP_WANTED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, how_to_ask
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import state_title
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
@@ -136,9 +141,19 @@ def conclude(run: Run) -> Conclusion:
 
 
 def is_still_failing(document: Mapping) -> bool:
-    """Whether a server's last save counts as failed when the run ends, by its remediation document."""
+    """Whether a server's last save counts as failed when the run ends, by its remediation document.
+
+    That of a server which is told to keep no dump is without meaning.
+    """
+    if keeps_no_dump(entries(document, "plan")):
+        return False
     proof = document["proof"]
     return is_failing(proof["diagnosis_after"] if proof else document["diagnosis_before"])
+
+
+def keeps_no_dump(plan: Documents) -> bool:
+    """Whether the plan has found that the server is told to keep no dump, so that no save is wanted."""
+    return any(fix.get("id") == VERIFY and NO_DUMP_WANTED in (fix.get("objections") or ()) for fix in plan)
 
 
 def _failure(entry: Mapping) -> str:
@@ -192,6 +207,8 @@ class _Verdict:
             return True
         if self.run.check_mode:
             return result == REFUSED
+        if keeps_no_dump(self.plan):
+            return False
         return is_failing(self.after if self.after is not None else self.before)
 
     def outcome(self) -> tuple[str, str]:
@@ -223,8 +240,11 @@ class _Verdict:
         return {
             "status": self.after.get("status"),
             "save": {"seconds": details.get("duration_seconds"), "reply": details.get("reply")} if is_saved else None,
-            "keys_before": integer(self.facts, "keys"),
+            "keys_before": _known(integer(details, "keys_before"), integer(self.facts, "keys")),
             "keys_after": integer(self.look, "facts", "keys"),
+            "kept_dump": details.get("kept_dump"),
+            "dump_before": details.get("dump_before"),
+            "dump_after": details.get("dump_after") if is_saved else None,
             "diagnosis_after": dict(self.after),
         }
 
@@ -263,6 +283,9 @@ class _Verdict:
             if not self.changes:
                 return UNCHANGED, self._said("It was not failing, and nothing had to be changed", *extras)
             return IMPROVED, self._said(f"{count(len(self.changes), 'change')} made; it was not failing", *extras)
+        if keeps_no_dump(self.plan):
+            made = f"{count(len(self.lasting), 'change')} made" if self.lasting else "Nothing was changed"
+            return IMPROVED if self.lasting else UNCHANGED, self._said(made, self._proof_refusal(), *extras)
         refusals = self._refusals()
         if self.lasting:
             still = (
@@ -283,6 +306,8 @@ class _Verdict:
             return REFUSED if not self.run.entries else FAILED, self._said(self.run.error)
         if not is_failing(self.before):
             return UNCHANGED, self._untouched_reason("nothing has to be changed")
+        if keeps_no_dump(self.plan):
+            return UNCHANGED, self._said(self._proof_refusal())
         refusals = self._refusals()
         if refusals:
             return REFUSED, self._said(*refusals)
@@ -294,7 +319,8 @@ class _Verdict:
             return FAILED, self._said(f"check mode: {failures[0]}", *failures[1:], self.run.error)
         if self.run.error and self._has_work():
             return FAILED if self.run.entries else REFUSED, self._said(f"check mode: {self.run.error}")
-        refusals = self._refusals() if is_failing(self.before) else []
+        is_sick = is_failing(self.before) and not keeps_no_dump(self.plan)
+        refusals = self._refusals() if is_sick else []
         if refusals and not self.changes:
             return REFUSED, self._said("check mode: no change would be made", *refusals)
         if self.changes:
@@ -452,6 +478,10 @@ def _with_decisions(plan: list[Mapping], decisions: list[Mapping]) -> list[Docum
     later = {fix.get("id"): dict(fix) for fix in decisions}
     merged = [later.pop(fix.get("id"), dict(fix)) for fix in plan]
     return merged + list(later.values())
+
+
+def _known(value: int | None, otherwise: int | None) -> int | None:
+    return otherwise if value is None else value
 
 
 def _without_proof(fixes: list[Document]) -> list[Document]:

@@ -83,7 +83,7 @@ def _on_server(instance: Document, fix: str, arguments: Mapping, now: float | No
     if fix == "unit_sandbox" or (fix == "recreate_dir" and not arguments["without_restart"]):
         # A start makes the status ok; the dump is the copy of every key.
         _child(redis, "info")["rdb_last_bgsave_status"] = "ok"
-        _child(directory, "dump").update({"exists": True, "type": "file"})
+        _child(directory, "dump").update({"exists": True, "type": "file", "to_be_seen": True})
 
 
 def _keep_in_unit(systemd: Document, written: Mapping) -> None:
@@ -96,10 +96,10 @@ def _keep_in_unit(systemd: Document, written: Mapping) -> None:
 
 
 def _move(instance: Document, parameters: Mapping) -> None:
-    """Another place for the dump: nothing is known of it."""
+    """Another place for the dump: nothing is known of it, least of all whose file lies there."""
     old = _child(instance, "data_directory")
     name = parameters.get("dbfilename") or _child(_child(instance, "redis"), "config").get("dbfilename")
-    dump = {"name": name}
+    dump = {"name": name, "to_be_seen": True}
     if "dir" in parameters:
         instance["data_directory"] = {"path": parameters["dir"], "root": old.get("root"), "dump": dump}
     elif "dbfilename" in parameters:
@@ -123,7 +123,10 @@ def _raise_group(cgroups: Document, arguments: Mapping) -> None:
 
 
 def _step_into(directory: Document, arguments: Mapping) -> None:
-    """The directory that has been made again: the server's own, and empty."""
+    """The directory that has been made again: the server's own. One that is there already may hold a backup."""
+    dump: Document = {"name": arguments["dump_name"], "exists": False}
+    if directory.get("lookup_view") is not None:
+        dump = {"name": arguments["dump_name"], "to_be_seen": True}
     directory.update(
         {
             "deleted": False,
@@ -131,7 +134,7 @@ def _step_into(directory: Document, arguments: Mapping) -> None:
             "owner": {"uid": arguments["uid"], "gid": arguments["gid"], "mode": arguments["mode"]},
             "access": {"writable": True, "searchable": True, "blocked_by": None, "reason": None},
             "attributes": {"immutable": False, "append_only": False},
-            "dump": {"name": arguments["dump_name"], "exists": False},
+            "dump": dump,
             "temp_files": [],
         }
     )
@@ -148,7 +151,7 @@ def _on_directory(directory: Document, fix: str, arguments: Mapping, now: float 
         if arguments["attributes_remove"]:
             directory["attributes"] = dict(nothing)
         if arguments["dump_attributes_remove"]:
-            _child(directory, "dump")["attributes"] = dict(nothing)
+            _child(directory, "dump").update(attributes=dict(nothing), changed_unix=now)
     elif fix == "destination":
         directory["dump"] = {"name": arguments["dump_name"], "exists": False}
     elif fix == "orphan_temp_files":

@@ -11,12 +11,14 @@ judges the evidence after the fixes and, in a plan, the evidence as the fixes wi
 
 from __future__ import annotations
 
+import posixpath
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.redisops.persistence.plugins.module_utils import _changes
+from ansible_collections.redisops.persistence.plugins.module_utils import _changes, _save_guard
+from ansible_collections.redisops.persistence.plugins.module_utils._dump import facts_of_instance, judge_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY, FixEntry
-from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
+from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES, WILL_SUCCEED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     APPLY,
     MANUAL,
@@ -26,6 +28,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case imp
     CannotFix,
     Situation,
     Work,
+    is_local_client,
     need_server,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_settings import (
@@ -33,13 +36,29 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_settings
     rewrite_config,
     stop_writes,
 )
-from ansible_collections.redisops.persistence.plugins.plugin_utils.values import entries, text
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
+    Mapping,
+    entries,
+    integer,
+    mapping,
+    number,
+    text,
+)
 
 STOP_WRITES_FIX, REWRITE = "stop_writes", "rewrite_config"
 # States of a server that can't be asked for a save, or that has one that hangs.
 NO_SAVE_IN = ("unreachable", "auth_required", "not_permitted", "loading", "unsupported", "save_stuck")
 # Fixes that change run-time parameters in a way that the configuration file doesn't have yet.
 CONFIG_FIXES = frozenset(("stop_writes", "save_points", "maxmemory", "oom_score"))
+
+NO_DUMP_WANTED = "no_dump_wanted"
+CANNOT_SAVE = "The user may not BGSAVE, so no save can prove anything (ACL SETUSER {user} +bgsave)."
+NOT_SEEN_YET = (
+    "What lies in the dump's place there can't be seen before the server works there: a second look then decides "
+    "whether a save is started."
+)
+# What a dump that can't be seen yet leaves open.
+_ABOUT_THE_DUMP = frozenset(("dump_unknown", "dump_foreign", "dump_much_larger"))
 
 Decided = tuple[FixEntry, t.Optional[Work]]
 
@@ -107,17 +126,108 @@ def _verify(situation: Situation, done: Done) -> Decided | None:
     skipped = _skipped(situation, VERIFY)
     if skipped is not None:
         return skipped, None
+    found = save_objections(situation)
     try:
         _forbid_save(situation)
         if situation.policy.scope == "prevention":
             raise CannotFix(REFUSE, "remediate_scope is prevention: nothing is proven.")
-        reason = _why_save(situation, is_due)
+        reason = _why_save(situation, is_due, found)
     except CannotFix as why:
-        return entry_of(situation, VERIFY, why.decision, why.reason), None
-    before = "err" if situation.status_is_err else text(situation.diagnosis, "status") or "unknown"
-    arguments = {"wait_timeout_seconds": situation.policy.verify_timeout_seconds}
-    work = Work(arguments, [_changes.change(_changes.SAVE, before, "ok", reversible=False)])
+        entry = entry_of(situation, VERIFY, why.decision, why.reason)
+        return {**entry, "objections": [objection["id"] for objection in found]}, None
+    work = Work(_save_arguments(situation, found), _save_changes(situation, found))
     return entry_of(situation, VERIFY, APPLY, reason, work), work
+
+
+def _save_arguments(situation: Situation, found: t.Sequence[Mapping]) -> dict[str, t.Any]:
+    """Accepted is exactly what was seen and opted in: where anything else stands against it, the module refuses."""
+    arguments: dict[str, t.Any] = {
+        "wait_timeout_seconds": situation.policy.verify_timeout_seconds,
+        "accept": [str(objection["id"]) for objection in found],
+    }
+    pid = integer(situation.case.process, "pid")
+    if pid is not None:
+        arguments.update(pid=pid, started_unix=number(situation.case.process, "started_unix"))
+    return arguments
+
+
+def _save_changes(situation: Situation, found: t.Sequence[Mapping]) -> list[_changes.Change]:
+    """The file that is kept beside, then the save; what becomes of that is only told where it is foreseen."""
+    changes = []
+    dump = judged_dump(situation)
+    if _save_guard.must_keep(found, dump):
+        place = posixpath.join(_directories(situation)[0], _dump_name(situation) or "")
+        text_before = _changes.dump_text(dump["bytes"], dump["keys_at_least"], dump["saved_unix"])
+        changes.append(_changes.change(_changes.kept_dump(place), text_before, _changes.KEPT_BESIDE))
+    before = "err" if situation.status_is_err else text(situation.diagnosis, "status") or "unknown"
+    is_foreseen = text(situation.diagnosis, "forecast", "answer") == WILL_SUCCEED and not is_dump_unseen(situation)
+    after = "ok" if is_foreseen else _changes.OUTCOME_UNKNOWN
+    return [*changes, _changes.change(_changes.SAVE, before, after, reversible=False)]
+
+
+# What stands against a save
+
+
+def judged_dump(situation: Situation) -> dict[str, t.Any]:
+    """Whose the file in the dump's place is: {owner, bytes, saved_unix, keys_at_least, much_larger, why}."""
+    case = situation.case
+    judgement = judge_dump(facts_of_instance(situation.instance, case.attempts, case.now))
+    return dict(judgement._asdict())
+
+
+def is_dump_unseen(situation: Situation) -> bool:
+    """Whether a fix takes the server to a place that this evidence does not show."""
+    return mapping(situation.case.directory, "dump").get("to_be_seen") is True
+
+
+def _directories(situation: Situation) -> list[str]:
+    directory = text(situation.case.directory, "path") or text(situation.case.config, "dir") or ""
+    return [directory]
+
+
+def _dump_name(situation: Situation) -> str | None:
+    return text(situation.case.config, "dbfilename") or text(situation.case.directory, "dump", "name")
+
+
+def save_objections(situation: Situation) -> list[dict[str, t.Any]]:
+    """What the module that saves would object to, by the evidence: [{id, reason, acceptable, opt_in}]."""
+    signals, case = situation.signals, situation.case
+    points = signals.get("save_points_count")
+    facts = _save_guard.SaveFacts(
+        dump=judged_dump(situation),
+        memory={
+            "short": signals.get("save_memory_short"),
+            "expected_bytes": signals.get("copy_on_write_expected_bytes"),
+            "worst_bytes": signals.get("copy_on_write_worst_bytes"),
+            "room_bytes": _room_bytes(signals),
+            "why": signals.get("save_memory_why"),
+        },
+        resident_bytes=signals.get("resident_bytes"),
+        directories=_directories(situation),
+        dbfilename=_dump_name(situation),
+        file_settings=mapping(case.redis, "config_file_settings") or None,
+        keys=integer(case.info, "key_count"),
+        save_wanted=None if points is None else points > 0,
+        shared_with=signals.get("shared_dump_with") or (),
+        unseen=_why_unseen(situation),
+        now_unix=case.now,
+    )
+    found = _save_guard.objections(facts)
+    if is_dump_unseen(situation):
+        found = [objection for objection in found if objection["id"] not in _ABOUT_THE_DUMP]
+    return found
+
+
+def _room_bytes(signals: Mapping) -> float | None:
+    headroom, dump = signals.get("memory_headroom_bytes"), signals.get("dump_in_memory_bytes")
+    return None if headroom is None else max(headroom - (dump or 0), 0)
+
+
+def _why_unseen(situation: Situation) -> str | None:
+    if integer(situation.case.process, "pid") is not None:
+        return None
+    is_here = is_local_client(situation.address)
+    return _save_guard.PROCESS_NOT_FOUND if is_here else _save_guard.NOT_ON_THIS_HOST
 
 
 def _forbid_save(situation: Situation) -> None:
@@ -126,17 +236,35 @@ def _forbid_save(situation: Situation) -> None:
     state = text(situation.diagnosis, "state")
     if state in NO_SAVE_IN:
         raise CannotFix(MANUAL, f"The server is in a state in which no save can be asked for ({state}).")
+    if situation.case.redis.get("can_bgsave") is False:
+        raise CannotFix(MANUAL, str(situation.case.redis.get("why_no_bgsave") or CANNOT_SAVE))
     if situation.signals.get("hijacked") is True:
         raise CannotFix(REFUSE, "The dump would be written to a place that intruders use.")
     if situation.signals.get("hijacked") is None and situation.signals.get("hijack_reasons"):
         raise CannotFix(REFUSE, "Whether intruders have aimed the dump there can't be told.")
+    if situation.signals.get("save_memory_short") is True:
+        return  # said with its figures, as an objection
     forecast_cause = text(situation.diagnosis, "forecast", "cause")
     if forecast_cause in DEADLY_CAUSES or any(situation.stands(cause) for cause in DEADLY_CAUSES):
         raise CannotFix(REFUSE, "There is too little memory for a save: it may take the server down.")
 
 
-def _why_save(situation: Situation, is_due: bool) -> str:
-    """The reason for a save. Raises CannotFix where it takes opting in."""
+def _forbid_objections(found: t.Sequence[Mapping]) -> None:
+    """Raises CannotFix for what nobody can accept. A server that is told to keep no dump gets none."""
+    if any(objection["id"] == NO_DUMP_WANTED for objection in found):
+        raise CannotFix(
+            REFUSE,
+            "The server is told to keep no dump (its save points are empty): its last save's status is without "
+            "meaning. Set save points if it is to save.",
+        )
+    final = [str(objection["reason"]) for objection in found if not objection["opt_in"]]
+    if final:
+        raise CannotFix(REFUSE, " ".join(final))
+
+
+def _why_save(situation: Situation, is_due: bool, found: t.Sequence[Mapping]) -> str:
+    """The reason for a save. Raises CannotFix where it is refused or takes opting in."""
+    _forbid_objections(found)
     rule = situation.rule(VERIFY)
     decision, reason = str(rule["decision"]), str(rule["reason"])
     if decision == APPLY and not is_due:
@@ -147,10 +275,10 @@ def _why_save(situation: Situation, is_due: bool) -> str:
     causes = {text(cause, "id") for cause in entries(situation.diagnosis, "causes")}
     if decision == APPLY and ("io_error" in causes or situation.signals.get("storage_error_seen") is True):
         decision, reason = OPT_IN, "The storage reports errors: a save is not tried again before that is put right."
-    if decision == APPLY and situation.signals.get("shared_dump_with"):
-        decision, reason = OPT_IN, "Another server writes the same dump, and this save would replace what it wrote."
+    if decision == APPLY and found:
+        decision, reason = OPT_IN, " ".join(str(objection["reason"]) for objection in found)
     if decision == APPLY:
-        return reason
+        return f"{reason} {NOT_SEEN_YET}" if is_dump_unseen(situation) else reason
     if decision == OPT_IN and situation.opted_in(VERIFY):
         return f"{reason} remediate_opt_in names it."
     raise CannotFix(decision, reason)

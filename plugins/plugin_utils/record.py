@@ -34,7 +34,9 @@ import re
 import time
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.plugin_utils import evidence_files, files
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY
 from ansible_collections.redisops.persistence.plugins.plugin_utils.report import collection_version
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import entries, mapping
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import shorten
@@ -60,6 +62,10 @@ _DETAILS = (
     "last_save_before_unix",
     "last_save_after_unix",
     "last_save_advanced",
+    "dump_before",
+    "dump_after",
+    "kept_dump",
+    "objections",
     # redis_rescue
     "path",
     "size_bytes",
@@ -68,7 +74,7 @@ _DETAILS = (
     "keys_in_server",
     "checked",
     "checker",
-    # redis_restart
+    # redis_bgsave, redis_restart
     "keys_before",
     "keys_after",
     "previous_dump",
@@ -88,6 +94,7 @@ _DETAILS = (
     "freed_bytes",
     # redis_data_directory
     "destination_before",
+    "replaced_as",
     # ansible.builtin.fetch
     "dest",
 )
@@ -391,6 +398,8 @@ def changes_of(action: Action, result: Result) -> list[Change]:
     taken: those of the ``part`` that the result's key ``part`` names, or all.
     """
     fix, address = str(action.get("fix")), action.get("address") or None
+    if fix == VERIFY and isinstance(result.get("state"), str) and result["state"] != "skipped":
+        return _changes_of_save(action, result)
     if result.get("skipped") or not result.get("changed"):
         return []
     if isinstance(result.get("changes"), list):
@@ -400,6 +409,29 @@ def changes_of(action: Action, result: Result) -> list[Change]:
     part = result.get("part")
     predicted = [change for change in entries(action, "changes") if part is None or change.get("part") == part]
     return [full_change(change, fix, address) for change in predicted]
+
+
+def _changes_of_save(action: Action, result: Result) -> list[Change]:
+    """What was kept beside, also where the save failed after that; and the save, with the status that it left."""
+    address = action.get("address") or None
+    changes = []
+    kept = mapping(result, "kept_dump")
+    if kept.get("path"):
+        told = _changes.dump_text(kept.get("bytes"), kept.get("keys_at_least"), kept.get("saved_unix"))
+        changes.append(_changes.change(_changes.kept_dump(_place_of(kept, action)), told, _changes.KEPT_BESIDE))
+    if result["state"] == "succeeded":
+        before, after = result.get("status_before"), result.get("status_after") or "ok"
+        changes.append(_changes.change(_changes.SAVE, before, after, reversible=False))
+    return [full_change(change, VERIFY, address) for change in changes]
+
+
+def _place_of(kept: Result, action: Action) -> str:
+    """The place that was kept: as the plan named it, else by the kept file's own name."""
+    prefix = _changes.kept_dump("")
+    for change in entries(action, "changes"):
+        if str(change.get("what")).startswith(prefix):
+            return str(change["what"])[len(prefix) :]
+    return str(kept["path"]).rpartition(".kept-")[0]
 
 
 def full_change(change: t.Mapping[str, t.Any], fix: str, address: str | None) -> Change:

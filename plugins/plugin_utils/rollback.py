@@ -26,6 +26,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._hijack_place
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop_in import MARK
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop_in import PATH as DROP_IN_PATH
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record
+from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS
 from ansible_collections.redisops.persistence.plugins.plugin_utils.record import RecordError
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping, text
@@ -173,6 +174,8 @@ class _Inverse:
             return self._attributes()
         if self.fix == "destination":
             return self._destination()
+        if self.fix == VERIFY:
+            return self._kept_dump()
         if self.fix == "emergency_unblock":
             self._take(_changes.parameter("stop-writes-on-bgsave-error"))
             return {"state": "absent", "seconds": self.arguments.get("seconds")}
@@ -368,6 +371,44 @@ class _Inverse:
                 arguments[f"destination_{name}"] = before[name]
         return {**arguments, "destination": "directory"}
 
+    def _kept_dump(self) -> Arguments | None:
+        """What a save has replaced, put back. Its own file is kept in its turn, so nothing is lost either way."""
+        what = next((what for what in self.open if what.startswith(_changes.kept_dump(""))), None)
+        if what is None:
+            return None
+        details = mapping(self.entry, "details")
+        kept, written = mapping(details, "kept_dump"), mapping(details, "dump_after")
+        path = kept.get("path")
+        if not isinstance(path, str):
+            raise _Refused("No file was kept.")
+        place = what[len(_changes.kept_dump("")) :]
+        directory, dump_name = posixpath.split(place)
+        name = posixpath.basename(path)
+        is_sound = directory.startswith("/") and ".." not in directory.split("/") and dump_name
+        if not is_sound or posixpath.dirname(path) != directory or ".kept-" not in name or grade_name(dump_name):
+            raise self._broken(f"{plain(path)} is no file that a save has kept beside")
+        if written.get("saved_unix") is None:
+            raise _Refused(f"Which file the save wrote is not on record. {plain(path)} stays where it is.")
+        change = self._take(what)
+        if change is None:
+            return None
+        replaced = _changes.dump_text(written.get("bytes"), written.get("keys_at_least"), written["saved_unix"])
+        # Announced as what it does: the kept file keeps its own name.
+        self.undone[-1] = {"what": _changes.put_back_dump(place), "before": change.get("before"), "after": replaced}
+        return {
+            **self._process(),
+            "path": directory,
+            "allowed_dirs": [directory],
+            "dump_name": dump_name,
+            "kept_name": name,
+            "kept": _dump_identity(kept),
+            "replaced": _dump_identity(written),
+        }
+
+
+def _dump_identity(dump: Mapping) -> dict[str, t.Any]:
+    return {key: dump[key] for key in ("bytes", "inode", "saved_unix") if dump.get(key) is not None}
+
 
 def _owner(value: object) -> tuple[int, int] | None:
     """``uid:gid`` taken apart."""
@@ -387,7 +428,7 @@ def _why_final(fix: str, without_restart: bool) -> str:
     return {
         "orphan_temp_files": "The files are gone. No server would ever have read them.",
         "rescue": "The copy stays where it is, until somebody removes it.",
-        "verify": "A save has no opposite.",
+        VERIFY: "A save has no opposite.",
     }.get(fix, "It can't be undone.")
 
 

@@ -150,7 +150,7 @@ def _memory(case: Case) -> dict[str, t.Any]:
         "cgroup_memory_short": answer["cgroup_short"],
         "host_memory_short": answer["host_short"],
         "save_memory_short": answer["short"],
-        "save_memory_why": answer["why"],
+        "save_memory_why": None if answer["room_bytes"] is None else answer["why"],
         "memory_limit_bytes": finite(smallest),
         "resident_share": ratio(resident, smallest),
         "maxmemory_share": ratio(number(case.config, "maxmemory") or number(case.info, "maxmemory"), smallest),

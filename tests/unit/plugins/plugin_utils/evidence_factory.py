@@ -188,6 +188,17 @@ def instance() -> Document:
                 "type": "file",
                 "size_bytes": 300 * MIB,
                 "modified_unix": NOW - 60,
+                "changed_unix": NOW - 60,
+                "device": "253:1",
+                "inode": 129,
+                "link_count": 1,
+                "header": {
+                    "rdb_version": 10,
+                    "server_version": "7.0.15",
+                    "created_unix": NOW - 61,
+                    "used_memory_bytes": GIB,
+                    "keys_at_least": 100_000,
+                },
                 "uid": 110,
                 "gid": 110,
                 "mode": "0640",
@@ -348,6 +359,9 @@ def failing(events: list[Document] | None = None, document: Document | None = No
     server["redis"]["info"].update(
         {"rdb_last_bgsave_status": "err", "rdb_last_save_time": NOW - 4000, "rdb_changes_since_last_save": 500}
     )
+    if server["data_directory"]:
+        server["data_directory"]["dump"].update({"modified_unix": NOW - 4000, "changed_unix": NOW - 4000})
+        server["data_directory"]["dump"]["header"]["created_unix"] = NOW - 4001
     if events is None:
         server["redis_log"].update({"available": False, "source": "none", "reason": "Permission denied", "events": []})
     else:

@@ -148,7 +148,7 @@ def test_an_offered_fix_is_applied_and_proven_in_check_mode() -> None:
     assert action(made, "verify") == {
         "fix": "verify",
         "address": ADDRESS,
-        "arguments": {"wait_timeout_seconds": 3600},
+        "arguments": {"wait_timeout_seconds": 3600, "accept": [], **PROCESS},
         "changes": [{"what": "save", "before": "err", "after": "ok", "reversible": False}],
     }
 
@@ -169,11 +169,11 @@ def test_no_save_is_started_blindly() -> None:
     unseen = denied()
     for block in ("process", "cgroups", "data_directory", "systemd", "redis_log"):
         unseen["instances"][0][block] = None
-    made = plan(unseen)
-    assert decision(made, "verify")[0] == "opt_in"
-    assert "was not seen" in decision(made, "verify")[1]
-    assert actions(made) == []
-    assert actions(plan(unseen, opt_in=["verify"])) == ["verify"]
+    for asked in ([], ["verify"]):
+        made = plan(unseen, opt_in=asked)
+        assert decision(made, "verify")[0] == "refuse"
+        assert "can't be kept. Run as root on the server's own host" in decision(made, "verify")[1]
+        assert actions(made) == []
 
 
 def test_what_is_skipped_is_refused_by_name() -> None:
@@ -777,7 +777,7 @@ def test_rule_4_no_save_that_may_take_the_server_down() -> None:
         made = plan(killed(), check_mode=True, opt_in=asked, rescue_dir="/mnt/rescue")
         assert actions(made) == []
         assert decision(made, "verify")[0] == "refuse"
-        assert "may take the server down" in decision(made, "verify")[1]
+        assert "would probably take the server down" in decision(made, "verify")[1]
 
 
 def test_more_memory_for_the_group_lets_the_save_start() -> None:
