@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY, FixEntry
-from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     APPLY,
     MANUAL,
@@ -33,7 +32,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_settings
     rewrite_config,
     stop_writes,
 )
-from ansible_collections.redisops.persistence.plugins.plugin_utils.values import entries, text
+from ansible_collections.redisops.persistence.plugins.plugin_utils.values import text
 
 STOP_WRITES_FIX, REWRITE = "stop_writes", "rewrite_config"
 # States of a server that can't be asked for a save, or that has one that hangs.
@@ -130,8 +129,7 @@ def _forbid_save(situation: Situation) -> None:
         raise CannotFix(REFUSE, "The dump would be written to a place that intruders use.")
     if situation.signals.get("hijacked") is None and situation.signals.get("hijack_reasons"):
         raise CannotFix(REFUSE, "Whether intruders have aimed the dump there can't be told.")
-    forecast_cause = text(situation.diagnosis, "forecast", "cause")
-    if forecast_cause in DEADLY_CAUSES or any(situation.stands(cause) for cause in DEADLY_CAUSES):
+    if situation.save_is_deadly:
         raise CannotFix(REFUSE, "There is too little memory for a save: it may take the server down.")
 
 
@@ -144,8 +142,7 @@ def _why_save(situation: Situation, is_due: bool) -> str:
             OPT_IN,
             "The last save did not fail, and nothing was changed that a save would have to prove.",
         )
-    causes = {text(cause, "id") for cause in entries(situation.diagnosis, "causes")}
-    if decision == APPLY and ("io_error" in causes or situation.signals.get("storage_error_seen") is True):
+    if decision == APPLY and situation.storage_untrusted:
         decision, reason = OPT_IN, "The storage reports errors: a save is not tried again before that is put right."
     if decision == APPLY and situation.signals.get("shared_dump_with"):
         decision, reason = OPT_IN, "Another server writes the same dump, and this save would replace what it wrote."

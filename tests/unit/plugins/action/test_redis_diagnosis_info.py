@@ -41,6 +41,9 @@ class Connection:
         self.options[name] = value
 
 
+DEADLY = ("child_oom_killed_cgroup", "child_oom_killed_host")
+
+
 class Bench:
     """An action whose module execution, shell, judge and terminal are recorded."""
 
@@ -54,7 +57,7 @@ class Bench:
         monkeypatch.setattr(action.output, "say", self.said.append)
         monkeypatch.setattr(action.output, "warn", self.warned.append)
         monkeypatch.setattr(gathering, "diagnose", lambda evidence, rules: self.next_of(self.diagnoses))
-        monkeypatch.setattr(gathering, "shipped_rules", lambda: None)
+        monkeypatch.setattr(gathering, "shipped_rules", lambda: SimpleNamespace(deadly=DEADLY))
 
     @staticmethod
     def next_of(answers):
