@@ -171,6 +171,13 @@ def test_a_host_without_a_connection_is_a_result(bench):
     assert SECRET not in json.dumps(result) + "".join(bench.said)
 
 
+def test_a_host_that_timed_out_is_not_asked_a_second_time(bench):
+    bench.results = [AnsibleConnectionFailure("ssh: connect to host web port 22: Connection timed out")]
+    result = bench.run()
+    assert (result["reachable"], result["probe"]) == (False, None), "the probe would have answered"
+    assert "does not answer in time" in result["error"]
+
+
 def test_a_host_where_the_module_can_not_run_is_probed(bench):
     bench.results = [{"failed": True, "module_stderr": "sh: python3: not found", "_ansible_parsed": False}]
     result = bench.run()
