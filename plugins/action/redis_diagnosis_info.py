@@ -18,7 +18,6 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     output,
     screen,
 )
-from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules
 
 # Options that stay on the control node; what is left goes to the module.
@@ -93,7 +92,8 @@ class ActionModule(ActionBase):
         evidence = module_result["evidence"]
         path = self._save(options["evidence_dir"], host, evidence)
         diagnoses = gathering.judge(evidence, rules, host)
-        addresses = worth_reproducing(diagnoses, options["reproduce_addresses"]) if options["reproduce"] else []
+        wanted = options["reproduce_addresses"]
+        addresses = worth_reproducing(diagnoses, wanted, rules.deadly) if options["reproduce"] else []
         if addresses:
             reproduction = {**arguments, "reproduce": True, "reproduce_addresses": addresses}
             try:
@@ -137,13 +137,15 @@ class ActionModule(ActionBase):
         output.say(text)
 
 
-def worth_reproducing(diagnoses: list[dict[str, t.Any]], wanted: list[str] | None) -> list[str]:
+def worth_reproducing(
+    diagnoses: list[dict[str, t.Any]], wanted: list[str] | None, deadly: t.Collection[str]
+) -> list[str]:
     """The servers whose verdict a save under observation would settle, and that it would not take down."""
-    addresses = [diagnosis["instance"]["address"] for diagnosis in diagnoses if is_worth_reproducing(diagnosis)]
+    addresses = [diagnosis["instance"]["address"] for diagnosis in diagnoses if is_worth_reproducing(diagnosis, deadly)]
     return [address for address in addresses if wanted is None or address in wanted]
 
 
-def is_worth_reproducing(diagnosis: dict[str, t.Any]) -> bool:
+def is_worth_reproducing(diagnosis: dict[str, t.Any], deadly: t.Collection[str]) -> bool:
     """Whether it is failing for a reason that is not proven, and a save can't cost the server its life."""
     cause = diagnosis.get("cause") or {}
     forecast = diagnosis.get("forecast") or {}
@@ -152,5 +154,5 @@ def is_worth_reproducing(diagnosis: dict[str, t.Any]) -> bool:
     return (
         diagnosis.get("state") == "failing"
         and cause.get("confidence") != "confirmed"
-        and not (forecast.get("answer") == "will_fail" and ahead in DEADLY_CAUSES)
+        and not (forecast.get("answer") == "will_fail" and ahead in deadly)
     )

@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         if document.get("kind") == record.ROLLBACK or "not_reversible" in plan:
             return self._conclude_rollback(document, options, host)
         entries = document.get("entries") or []
-        look = remediation_run.look(self, task_vars, rules, host) if entries and not check_mode else None
+        look = remediation_run.look(self, task_vars, rules, host, again=True) if entries and not check_mode else None
         trouble = (look.trouble or {}) if look else {}
         run = outcome.Run(
             plan=plan,

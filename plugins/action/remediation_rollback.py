@@ -69,6 +69,9 @@ class ActionModule(ActionBase):
             raise output.refusal(str(error)) from None
         if any("pid" in action["arguments"] for action in result["actions"]):
             look = remediation_run.look(self, task_vars, rules, host)
+            if look.trouble is not None and not look.trouble["reachable"]:
+                # Each action would wait for the host once more, and leave an entry that nobody carried out.
+                return {**result, "actions": [], "unreachable": True, "msg": f"{host}: {look.trouble['error']}"}
             result["actions"] = rollback.with_processes(result["actions"], look.facts)
         if result["actions"]:
             result["record_path"] = remediation_run.open_record(

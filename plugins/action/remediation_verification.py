@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         plan = remediation_run.plan_argument(options)
         host = gathering.host_of(task_vars)
         document = remediation_run.read_record(options["record_path"], host, self._task.check_mode)
-        look = remediation_run.look(self, task_vars, rules, host)
+        look = remediation_run.look(self, task_vars, rules, host, again=True)
         result: dict[str, t.Any] = {
             "changed": False,
             "reachable": True,

@@ -3,63 +3,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""What the kernel did to a save attempt: the records of its child (or of the server), matched by process id and time.
+"""What the kernel did to a save attempt: the records of its child (or of the server).
 
-A record of another process or of another day proves nothing, so that both must fit. Where the server has a pid
-namespace of its own, the kernel's process ids are not those of the server's log: then the control group and the
-time must fit, and the match says so.
+A process id comes again, so that it joins nothing by itself: time, user, control group and program must fit too
+(:mod:`._kernel_match`). Where the server has a pid namespace of its own, the kernel's process ids are not those of the
+server's log: then the control group and the time must fit, and the match says so.
 """
 
 from __future__ import annotations
 
-import re
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._kernel_match import (
+    CLOCK_SLACK_SECONDS,
+    Event,
+    Identity,
+    identity,
+    is_of_another,
+    is_sure,
+    lies_between,
+    names_server,
+    same_group,
+    same_pids_group,
+)
+
 Attempt = dict[str, t.Any]
-Event = dict[str, t.Any]
+
+__all__ = ["Attempt", "Event", "Identity", "find_killer", "identity", "kernel_events", "window"]
 
 SIGKILL = 9
 SIGSYS = 31
-# The kernel's clock and the log's are read apart, and a server under memory pressure reaps its child late.
-CLOCK_SLACK_SECONDS = 30.0
 # A child whose start is not in the log can't have run for longer than this, as far as its kill is concerned.
 UNKNOWN_START_SECONDS = 3600.0
+# A server fetches its child ten times a second; after this long the number may be another process's.
+FETCH_SECONDS = 120.0
 MAXIMUM_EVENTS = 20
-SERVER_COMMAND = re.compile(r"(?:redis|valkey|keydb)")
-
-
-class Identity(t.NamedTuple):
-    """The server as the kernel names it. ``shares_host_pids`` None: not known whether its pids are the host's.
-
-    ``nested``: the collector's own control groups are a part of the machine's, so the kernel's paths are longer.
-    """
-
-    host_pid: int | None
-    shares_host_pids: bool | None
-    cgroup_paths: tuple[str, ...]
-    started_unix: float | None
-    nested: bool = False
-
-
-def identity(process: dict[str, t.Any] | None, cgroups: dict[str, t.Any] | None) -> Identity:
-    """From PROCESS and CGROUPS of docs/evidence.md."""
-    process = process or {}
-    namespaces = process.get("namespaces") or {}
-    is_host = (namespaces.get("pid") or {}).get("is_host")
-    pid, inner = process.get("pid"), process.get("pid_in_namespace")
-    # In a container the collector's pids are not those of the kernel log, whoever shares them.
-    nested = (cgroups or {}).get("truncated_at_namespace") is True
-    shares = False if nested else is_host
-    if shares is None and pid is not None and inner is not None:
-        shares = pid == inner
-    paths: list[str] = []
-    for path in [(cgroups or {}).get("path")] + [
-        entry.get("path") for entry in (cgroups or {}).get("memory") or [] if isinstance(entry, dict)
-    ]:
-        if isinstance(path, str) and path.strip("/") and path not in paths:
-            paths.append(path)
-    # Only the server's own group, the first: an ancestor holds other servers too.
-    return Identity(pid, shares, tuple(paths[:1]), process.get("started_unix"), nested)
 
 
 def window(attempt: Attempt, who: Identity) -> tuple[float, float] | None:
@@ -75,25 +53,11 @@ def window(attempt: Attempt, who: Identity) -> tuple[float, float] | None:
     return start - CLOCK_SLACK_SECONDS, end + CLOCK_SLACK_SECONDS
 
 
-def _within(event: Event, times: tuple[float, float] | None) -> bool:
-    moment = event.get("time_unix")
-    return moment is not None and times is not None and times[0] <= moment <= times[1]
-
-
-def _in_group(event: Event, who: Identity) -> bool:
-    group = event.get("task_cgroup")
-    if not isinstance(group, str):
-        return False
-    inside = group.rstrip("/") + "/"
-    wanted = [path.rstrip("/") + "/" for path in who.cgroup_paths]
-    return any(inside.startswith(path) or (who.nested and path in inside) for path in wanted)
-
-
 def _matched_by(
     event: Event, pid: int | None, times: tuple[float, float] | None, who: Identity, victim: str
 ) -> str | None:
     """How a kill fits a process of the server: ``pid``, ``cgroup_and_time``, or None where it does not fit."""
-    if not _within(event, times):
+    if times is None or not lies_between(event, *times) or is_of_another(event, who):
         return None
     if who.shares_host_pids is not False and pid is not None and event.get("pid") == pid:
         return "pid"
@@ -102,12 +66,18 @@ def _matched_by(
     # Another pid namespace: the live server itself is known by its pid on the host, and was not killed.
     if victim == "child" and event.get("pid") == who.host_pid:
         return None
-    if _in_group(event, who) and SERVER_COMMAND.match(str(event.get("command") or "")):
-        return "cgroup_and_time"
-    return None
+    return "cgroup_and_time" if same_group(event, who) and names_server(event, who) else None
 
 
-def _killer(event: Event, how: str, victim: str) -> dict[str, t.Any]:
+def _near_its_end(attempt: Attempt, event: Event) -> bool:
+    """Whether the number was certainly the child's: it ran then, or was fetched soon after."""
+    if attempt["started_unix"] is not None:
+        return True
+    moment, end = event.get("time_unix"), attempt["ended_unix"]
+    return moment is not None and end is not None and moment >= end - FETCH_SECONDS
+
+
+def _killer(event: Event, how: str, victim: str, sure: bool) -> dict[str, t.Any]:
     if event["event"] == "seccomp_kill":
         kind = "seccomp"
     elif event.get("constraint") == "cgroup" or event.get("global") is False:
@@ -122,6 +92,7 @@ def _killer(event: Event, how: str, victim: str) -> dict[str, t.Any]:
         "pid": event.get("pid"),
         "time_unix": event.get("time_unix"),
         "matched_by": how,
+        "sure": sure,
     }
 
 
@@ -151,7 +122,8 @@ def find_killer(attempt: Attempt, kernel_log: dict[str, t.Any] | None, who: Iden
                 fitting.append((event, how))
         found = _nearest(fitting, attempt["ended_unix"])
         if found:
-            return _killer(found[0], found[1], "child")
+            sure = is_sure(found[0], who) and _near_its_end(attempt, found[0])
+            return _killer(found[0], found[1], "child", sure)
         if signal == SIGSYS:
             return None
         return {
@@ -162,6 +134,7 @@ def find_killer(attempt: Attempt, kernel_log: dict[str, t.Any] | None, who: Iden
             "pid": None,
             "time_unix": None,
             "matched_by": None,
+            "sure": False,
         }
     if attempt["outcome"] == "unknown" and attempt["before_restart"] and attempt["server_pid"] is not None:
         fitting = []
@@ -171,7 +144,8 @@ def find_killer(attempt: Attempt, kernel_log: dict[str, t.Any] | None, who: Iden
                 if how:
                     fitting.append((event, how))
         found = _nearest(fitting, attempt["started_unix"])
-        return _killer(found[0], found[1], "server") if found else None
+        sure = found is not None and is_sure(found[0], who) and attempt["started_unix"] is not None
+        return _killer(found[0], found[1], "server", sure) if found else None
     return None
 
 
@@ -196,31 +170,23 @@ def kernel_events(attempt: Attempt, kernel_log: dict[str, t.Any] | None, who: Id
         kind = event["event"]
         # A file system that the kernel turned read-only days ago is why a save fails today.
         lasting = kind == "remounted_read_only" and attempt["errno"] == "EROFS"
-        if not _within(event, (float("-inf"), times[1]) if lasting else times):
+        since = float("-inf") if lasting else times[0]
+        if not lies_between(event, since, times[1]) or is_of_another(event, who):
             continue
         by_pid = event.get("pid") in pids and (who.shares_host_pids is not False or event.get("pid") == who.host_pid)
         if kind == "oom_kill":
-            belongs = by_pid or (who.shares_host_pids is not True and _in_group(event, who))
+            belongs = by_pid or (who.shares_host_pids is not True and bool(same_group(event, who)))
         elif kind == "commit_refused":
             belongs = by_pid and attempt["stage"] == "fork"
         elif kind == "fork_rejected":
-            group = event.get("cgroup")
-            belongs = attempt["stage"] == "fork" and (not who.cgroup_paths or _related(group, who.cgroup_paths[0]))
+            belongs = attempt["stage"] == "fork" and same_pids_group(event, who) is not False
         elif kind in ("io_error", "filesystem_error", "remounted_read_only"):
             belongs = failed_on_disk and attempt["errno"] in ("EIO", "EROFS", "ENOSPC", "EUCLEAN", None)
         elif kind == "access_denied":
-            other = who.shares_host_pids is not True and SERVER_COMMAND.search(str(event.get("command") or ""))
-            belongs = attempt["errno"] in ("EACCES", "EPERM") and (by_pid or bool(other))
+            other = who.shares_host_pids is not True and bool(names_server(event, who))
+            belongs = attempt["errno"] in ("EACCES", "EPERM") and (by_pid or other)
         else:
             belongs = by_pid
         if belongs:
             found.append(event)
     return found[-MAXIMUM_EVENTS:]
-
-
-def _related(first: t.Any, second: str) -> bool:
-    """Whether one of two control groups is the other or lies below it."""
-    if not isinstance(first, str):
-        return False
-    one, two = first.rstrip("/") + "/", second.rstrip("/") + "/"
-    return one.startswith(two) or two.startswith(one)

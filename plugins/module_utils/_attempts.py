@@ -451,6 +451,11 @@ def _is_server(events: list[Event], pid: int) -> bool:
     )
 
 
+def _began_with(entry: dict[str, t.Any], attempt: Attempt) -> bool:
+    """Whether a child that runs now is an attempt's and not a later one with the same number, as far as is known."""
+    return _seconds_between(entry.get("started_unix"), attempt["started_unix"]) <= EARLY_CHILD_SECONDS
+
+
 def _settle(child: _Child, process: dict[str, t.Any] | None, who: Identity) -> None:
     """The outcome of an attempt that no line ended, and the child's pid on the host."""
     attempt = child.attempt
@@ -460,7 +465,7 @@ def _settle(child: _Child, process: dict[str, t.Any] | None, who: Identity) -> N
         if isinstance(entry, dict)
     }
     entry = running.get(attempt["child_pid"]) if attempt["child_pid"] is not None else None
-    if entry is not None and not child.closed and not attempt["before_restart"]:
+    if entry is not None and not child.closed and not attempt["before_restart"] and _began_with(entry, attempt):
         attempt["outcome"] = "running"
         attempt["host_pid"] = entry.get("pid")
     elif who.shares_host_pids:

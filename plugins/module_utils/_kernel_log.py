@@ -125,9 +125,21 @@ def _kmsg_records(system: System) -> list[str]:
     return records
 
 
+def slept_seconds(system: System) -> float:
+    """How long the machine slept since its boot: so much earlier than printk's clock says a record may be."""
+    if system.root != "/" or not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
+
+
 def from_kmsg(system: System) -> Reading:
     """The kernel's buffer. Raises OSError."""
-    return parse_kmsg(_kmsg_records(system), boot_time(system), KernelLogParser())
+    reading = parse_kmsg(_kmsg_records(system), boot_time(system), KernelLogParser())
+    slept = slept_seconds(system)
+    if slept >= 1.0:
+        for event in reading.events:
+            event["time_early_seconds"] = round(slept, 1)
+    return reading
 
 
 def from_journal(system: System, since_unix: float | None, until_unix: float | None = None) -> Reading | str:
@@ -139,7 +151,7 @@ def from_journal(system: System, since_unix: float | None, until_unix: float | N
     times = [entry_time(entry) for entry in answer.entries]
     for moment, entry in zip(times, answer.entries):
         message = entry.get("MESSAGE")
-        if isinstance(message, str):
+        if isinstance(message, str) and _is_kernels_own(entry):
             if entry.get("_TRANSPORT") == "audit":
                 message = message.replace("AVC avc:", "avc:", 1)
                 if message.startswith("SECCOMP "):
@@ -148,6 +160,11 @@ def from_journal(system: System, since_unix: float | None, until_unix: float | N
     known = [moment for moment in times if moment is not None]
     wrapped = len(answer.entries) >= JOURNAL_ENTRIES
     return Reading("journal", None, parser.events, known[0] if known else None, known[-1] if known else None, wrapped)
+
+
+def _is_kernels_own(entry: dict[str, t.Any]) -> bool:
+    """Not what a program wrote to /dev/kmsg: journald files that with the kernel's, under another facility."""
+    return entry.get("_TRANSPORT") != "kernel" or entry.get("SYSLOG_FACILITY") in (None, "0")
 
 
 def _tail_lines(system: System, path: str, limit_bytes: int) -> tuple[list[str], bool]:
@@ -164,7 +181,10 @@ def _tail_lines(system: System, path: str, limit_bytes: int) -> tuple[list[str],
 
 
 def from_file(system: System, path: str) -> Reading:
-    """A file of syslog with the kernel's messages. Raises OSError."""
+    """A file of syslog with the kernel's messages. Raises OSError.
+
+    Its events are marked: any program may have the syslog daemon write a line that looks like the kernel's.
+    """
     lines, wrapped = _tail_lines(system, path, FILE_LIMIT_BYTES)
     parser = KernelLogParser()
     times = LogTimes(server_zone(system, None, None), system.clock())
@@ -186,6 +206,8 @@ def from_file(system: System, path: str) -> Reading:
     last = _SYSLOG_KERNEL.match(last_line) if last_line else None
     if last:
         newest = times.to_unix(last["time"])
+    for event in parser.events:
+        event["from_file"] = True
     return Reading("file", path, parser.events, oldest, newest, wrapped)
 
 

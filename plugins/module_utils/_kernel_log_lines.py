@@ -254,6 +254,7 @@ def _denied(message: str) -> Event | None:
             "system": "selinux",
             "command": _audit_text(fields.get("comm")),
             "pid": _integer(fields.get("pid")),
+            "uid": None,
             "operation": match["operation"],
             "path": _audit_text(fields.get("path") or fields.get("name")),
             "profile": fields.get("scontext"),
@@ -266,6 +267,7 @@ def _denied(message: str) -> Event | None:
             "system": "apparmor",
             "command": _audit_text(fields.get("comm")),
             "pid": _integer(fields.get("pid")),
+            "uid": _integer(fields.get("fsuid")),
             "operation": fields.get("operation"),
             "path": _audit_text(fields.get("name")),
             "profile": _audit_text(fields.get("profile")),
@@ -287,6 +289,7 @@ def _seccomp(message: str) -> Event | None:
     return {
         "event": "seccomp_kill",
         "pid": _integer(fields.get("pid")),
+        "uid": _integer(fields.get("uid")),
         "command": _audit_text(fields.get("comm")),
         "syscall": _integer(fields.get("syscall")),
     }

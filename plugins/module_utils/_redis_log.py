@@ -40,6 +40,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_ti
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 LIMIT_BYTES = 2 * 1024 * 1024
+# /proc has a process's start in ticks from the boot, and the time of the boot in seconds.
+START_SLACK_SECONDS = 5.0
 JOURNAL_ENTRIES = 2000
 WHAT = "the server's log"
 SYSLOG_FILES = ("/var/log/syslog", "/var/log/messages", "/var/log/daemon.log", "/var/log/user.log")
@@ -231,8 +233,12 @@ class Search:
         """The journal's entries of this server."""
         reason: str | None = "neither the unit nor the process is known"
         for way in self._journal_matches() if matches is None else matches:
-            answer = read_journal(self.system, way, JOURNAL_ENTRIES)
-            if answer.entries and way == [f"_PID={self.pid}"]:
+            by_number = way == [f"_PID={self.pid}"]
+            # The journal keeps lines of earlier boots and processes, and the number was another's then.
+            started = self.process.get("started_unix") if by_number else None
+            since_unix = None if started is None else started - START_SLACK_SECONDS
+            answer = read_journal(self.system, way, JOURNAL_ENTRIES, since_unix)
+            if answer.entries and by_number:
                 way, answer = self._whole_stream(way, answer)
             if answer.entries:
                 return Found("journal", " ".join(way), self._parse_journal(answer.entries), None, True)

@@ -14,8 +14,6 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import 
 
 WILL_SUCCEED = "will_succeed"
 WILL_FAIL = "will_fail"
-# A save that is forecast to end in one of these can take the server down with it.
-DEADLY_CAUSES = ("child_oom_killed_cgroup", "child_oom_killed_host")
 
 # The figures that the answer rests on.
 FORECAST_SIGNALS = (
@@ -41,16 +39,14 @@ FORECAST_SIGNALS = (
     "directory_blocked",
     "read_only_for_server",
 )
-HIJACK = "hijacked_dir"
-
 Missing = dict[str, str]
 
 
 def _root_of(outcome_id: str, rules: Rules, context: Context) -> str:
-    """A hijacked directory is why whatever stands there stands."""
-    hijack = rules.outcomes.get(HIJACK)
-    if hijack is not None and outcome_id in hijack.leads_to and rules.stands(HIJACK, context) == YES:
-        return HIJACK
+    """What absorbs what it leads to (a hijacked directory) is why whatever stands there stands."""
+    for outcome in rules.outcomes.values():
+        if outcome.absorbs and outcome_id in outcome.leads_to and rules.stands(outcome.id, context) == YES:
+            return outcome.id
     return outcome_id
 
 
@@ -83,7 +79,7 @@ def forecast(
         return {"answer": UNKNOWN, "cause": None, "missing": [missing], "signals": signals}
     missing_list: list[Missing] = []
     for outcome in rules.outcomes.values():
-        if outcome.kind != "cause" or outcome.forecast == "never" or outcome.id == HIJACK:
+        if outcome.kind != "cause" or outcome.forecast == "never" or outcome.absorbs:
             continue
         stands = rules.stands(outcome.id, context)
         if stands == YES:
@@ -91,7 +87,7 @@ def forecast(
             return {"answer": WILL_FAIL, "cause": cause, "missing": [], "signals": signals}
         if stands == UNKNOWN and outcome.forecast == "required":
             missing_list.append(_missing(outcome.id, rules, context))
-    if verdict is not None and verdict_stands is True and verdict != HIJACK:
+    if verdict is not None and verdict_stands is True and not rules.outcomes[verdict].absorbs:
         return {"answer": WILL_FAIL, "cause": verdict, "missing": [], "signals": signals}
     if verdict is not None and verdict_stands is None and rules.stands(verdict, context) != NO:
         names = {entry["what"] for entry in missing_list}

@@ -39,6 +39,7 @@ class NotExamined(Exception):
         self.is_reachable = is_reachable
         self.error = host_trouble.mask(trouble.text, secrets)
         self.lacks_temporary_directory = trouble.lacks_temporary_directory
+        self.timed_out = trouble.timed_out
         super().__init__(self.error)
 
 
@@ -136,8 +137,11 @@ class Gatherer:
         return self._execute(arguments)
 
     def describe_trouble(self, trouble: NotExamined, arguments: Values) -> Result:
-        """What can be said of a host where the module did not run."""
-        probe = self._probe()
+        """What can be said of a host where the module did not run.
+
+        A host that timed out is not asked a second time: it would cost the same time-out once more.
+        """
+        probe = None if trouble.timed_out else self._probe()
         instances = [item for item in arguments.get("instances") or [] if isinstance(item, dict)]
         if not instances and any(name in arguments for name in PLACE_OPTIONS):
             instances = [dict(arguments)]

@@ -31,6 +31,7 @@ _TEMPORARY_DIRECTORY = (
     "Free some space there, or point diagnose_tmpdir at a writable directory (default /dev/shm) and leave "
     "ansible_pipelining on.",
 )
+_TIMED_OUT = ("timed out", "timeout")
 # (text in what Ansible or the host said, in lower case; what it means; what to do)
 _KNOWN_TROUBLE: tuple[tuple[tuple[str, ...], tuple[str, str]], ...] = (
     (
@@ -76,7 +77,7 @@ _KNOWN_TROUBLE: tuple[tuple[tuple[str, ...], tuple[str, str]], ...] = (
         ),
     ),
     (
-        ("timed out", "timeout"),
+        _TIMED_OUT,
         ("The host does not answer in time.", "Check that it is up and that the network lets ssh through."),
     ),
     (
@@ -99,10 +100,15 @@ _UNKNOWN_MODULE = (
 
 
 class Trouble(t.NamedTuple):
-    """Why the module did not run, in plain words with what to do, and whether it was for want of a temporary file."""
+    """Why the module did not run, in plain words with what to do.
+
+    ``lacks_temporary_directory``: it was for want of a temporary file. ``timed_out``: the host did not answer in time,
+    and whoever asks it once more waits as long once more.
+    """
 
     text: str
     lacks_temporary_directory: bool
+    timed_out: bool = False
 
 
 def mask(text: str, secrets: t.Iterable[str]) -> str:
@@ -114,7 +120,8 @@ def mask(text: str, secrets: t.Iterable[str]) -> str:
 
 def explain_connection(said: str) -> Trouble:
     """Why there is no connection, from the message of Ansible's connection plugin."""
-    return _explain(said, _UNKNOWN_CONNECTION)
+    lowered = said.lower()
+    return _explain(said, _UNKNOWN_CONNECTION)._replace(timed_out=any(text in lowered for text in _TIMED_OUT))
 
 
 def explain_module(result: t.Mapping[str, t.Any]) -> Trouble:

@@ -104,6 +104,20 @@ class Situation:
     def stands(self, outcome_id: str) -> bool:
         return outcome_id in self.rules.outcomes and self.rules.stands(outcome_id, self.context) == YES
 
+    @property
+    def storage_untrusted(self) -> bool:
+        """Whether a cause, or a record of the kernel, says that the storage can't be trusted."""
+        causes = [text(cause, "id") for cause in entries(self.diagnosis, "causes")]
+        return self.signals.get("storage_error_seen") is True or any(
+            self.rules.distrusts_storage(cause, self.context) for cause in causes
+        )
+
+    @property
+    def save_is_deadly(self) -> bool:
+        """Whether a save, or another fork that copies, can take the server down."""
+        deadly = self.rules.deadly
+        return text(self.diagnosis, "forecast", "cause") in deadly or any(map(self.stands, deadly))
+
     def command(self, template: str) -> str:
         """A command with this server's values, quoted for the shell."""
         return fill_command(template, self.values)

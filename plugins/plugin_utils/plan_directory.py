@@ -18,7 +18,6 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_places import is_allowed, why_forbidden
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name, grade_place
-from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES
 from ansible_collections.redisops.persistence.plugins.plugin_utils.hijack import DEFAULT_DBFILENAME
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     MANUAL,
@@ -71,8 +70,7 @@ def forbid_hijack(situation: Situation) -> None:
 
 def forbid_bad_storage(situation: Situation) -> None:
     """Raises CannotFix where the storage reports errors: nothing is written to it."""
-    causes = {text(cause, "id") for cause in entries(situation.diagnosis, "causes")}
-    if "io_error" in causes or situation.signals.get("storage_error_seen") is True:
+    if situation.storage_untrusted:
         raise CannotFix(REFUSE, "The storage reports errors: nothing is written to it before that is put right.")
 
 
@@ -348,9 +346,8 @@ def need_rescue(situation: Situation) -> str:
 def forbid_rescue(situation: Situation) -> None:
     """Raises CannotFix where no copy can be taken, or taking one endangers the server."""
     need_server(situation)
-    for deadly in DEADLY_CAUSES:
-        if situation.stands(deadly):
-            raise CannotFix(REFUSE, "There is too little memory for the copy: taking it may end the server.")
+    if any(map(situation.stands, situation.rules.deadly)):
+        raise CannotFix(REFUSE, "There is too little memory for the copy: taking it may end the server.")
     for outcome in situation.rules.outcomes.values():
         if outcome.stage == "fork" and situation.stands(outcome.id):
             raise CannotFix(MANUAL, f"The server can't fork, and without that no copy is taken: {outcome.title}.")

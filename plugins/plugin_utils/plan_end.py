@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes, _save_guard
 from ansible_collections.redisops.persistence.plugins.module_utils._dump import facts_of_instance, judge_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import VERIFY, FixEntry
-from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import DEADLY_CAUSES, WILL_SUCCEED
+from ansible_collections.redisops.persistence.plugins.plugin_utils.forecast import WILL_SUCCEED
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     APPLY,
     MANUAL,
@@ -244,8 +244,7 @@ def _forbid_save(situation: Situation) -> None:
         raise CannotFix(REFUSE, "Whether intruders have aimed the dump there can't be told.")
     if situation.signals.get("save_memory_short") is True:
         return  # said with its figures, as an objection
-    forecast_cause = text(situation.diagnosis, "forecast", "cause")
-    if forecast_cause in DEADLY_CAUSES or any(situation.stands(cause) for cause in DEADLY_CAUSES):
+    if situation.save_is_deadly:
         raise CannotFix(REFUSE, "There is too little memory for a save: it may take the server down.")
 
 
@@ -272,8 +271,7 @@ def _why_save(situation: Situation, is_due: bool, found: t.Sequence[Mapping]) ->
             OPT_IN,
             "The last save did not fail, and nothing was changed that a save would have to prove.",
         )
-    causes = {text(cause, "id") for cause in entries(situation.diagnosis, "causes")}
-    if decision == APPLY and ("io_error" in causes or situation.signals.get("storage_error_seen") is True):
+    if decision == APPLY and situation.storage_untrusted:
         decision, reason = OPT_IN, "The storage reports errors: a save is not tried again before that is put right."
     if decision == APPLY and found:
         decision, reason = OPT_IN, " ".join(str(objection["reason"]) for objection in found)

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 import typing as t
 
@@ -15,7 +17,13 @@ from ansible_collections.redisops.persistence.plugins.module_utils._options impo
     LOG_LIMIT_BYTES,
     instances_argument_spec,
 )
-from ansible_collections.redisops.persistence.plugins.plugin_utils import gathering, output, record, run_identity
+from ansible_collections.redisops.persistence.plugins.plugin_utils import (
+    evidence_files,
+    gathering,
+    output,
+    record,
+    run_identity,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils.outcome import facts_of
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Policy, PolicyError
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules
@@ -36,6 +44,8 @@ GATHERING_OPTIONS: dict[str, t.Any] = {**_MODULE_OPTIONS, **RULES_OPTIONS, **SHO
 RECORD_DIRECTORY_OPTION: dict[str, t.Any] = {"record_dir": {"type": "path"}}
 RECORD_OPTION: dict[str, t.Any] = {"record_path": {"type": "path"}}
 
+TIMED_OUT_BEFORE = "The host did not answer in time before, and was not asked a second time. Check that it is up."
+
 Document = dict[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
@@ -55,17 +65,39 @@ class Look(t.NamedTuple):
     trouble: Document | None
 
 
-def look(action: t.Any, task_vars: Values, rules: Rules, host: str) -> Look:
-    """Gather on the host by the task's own options, and judge."""
+def look(action: t.Any, task_vars: Values, rules: Rules, host: str, again: bool = False) -> Look:
+    """Gather on the host by the task's own options, and judge.
+
+    :param again: not the first look of this run. A host that did not answer the one before in time is not asked then.
+    """
+    marker = _timed_out_path(host)
+    if again and os.path.exists(marker):
+        return Look(None, [], {}, {"reachable": False, "error": TIMED_OUT_BEFORE, "probe": None})
     arguments = {name: value for name, value in action._task.args.items() if name in _MODULE_OPTIONS}
     gatherer = gathering.Gatherer(action, task_vars)
     try:
         evidence = gatherer.gather(arguments)["evidence"]
     except gathering.NotExamined as trouble:
+        if trouble.timed_out:
+            _note_time_out(marker)
         described = gatherer.describe_trouble(trouble, arguments)
         return Look(None, described["diagnoses"], {}, described)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(marker)
     facts = {str(instance.get("address")): facts_of(instance) for instance in entries(evidence, "instances")}
     return Look(evidence, gathering.judge(evidence, rules, host), facts, None)
+
+
+def _timed_out_path(host: str) -> str:
+    """Where this run notes that a host did not answer in time; Ansible removes it when the run ends."""
+    return os.path.join(str(C.DEFAULT_LOCAL_TMP), "redisops_persistence_timed_out", evidence_files.file_name(host))
+
+
+def _note_time_out(marker: str) -> None:
+    """Where it can't be noted the host is asked once more, which costs time and nothing else."""
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(marker), mode=0o700, exist_ok=True)
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 def policy_of(options: Values) -> Policy:

@@ -84,6 +84,8 @@ class Outcome:
     seen_when: Expression | None
     continue_at: str | None
     absorbs: bool
+    storage_untrusted: Expression | None
+    takes_server_down: bool
     forecast: str
     missing_remedy: str | None
 
@@ -148,6 +150,20 @@ class Rules:
         """Is this outcome the case now, from state alone?"""
         present = self.outcomes[outcome_id].present
         return UNKNOWN if present is None else present.answer(context)
+
+    def distrusts_storage(self, outcome_id: str | None, context: Context) -> bool:
+        """Does this verdict say that what is written to the storage may not be there later?"""
+        outcome = self.outcomes.get(outcome_id or "")
+        return (
+            outcome is not None
+            and outcome.storage_untrusted is not None
+            and outcome.storage_untrusted.answer(context) == YES
+        )
+
+    @property
+    def deadly(self) -> tuple[str, ...]:
+        """The outcomes in which a save can take the server down with it."""
+        return tuple(outcome.id for outcome in self.outcomes.values() if outcome.takes_server_down)
 
 
 def rules_directory() -> str:
@@ -377,6 +393,8 @@ def _read_outcome(data: RuleData) -> Outcome:
         seen_when=reader.expression("seen_when"),
         continue_at=reader.text("continue_at", required=False) or None,
         absorbs=reader.flag("absorbs", False),
+        storage_untrusted=reader.expression("storage_untrusted"),
+        takes_server_down=reader.flag("takes_server_down", False),
         forecast=reader.choice("forecast", ("required", "if_known", "never"), "never"),
         missing_remedy=reader.text("missing_remedy", required=False) or None,
     )

@@ -13,6 +13,16 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._attempt_kernel import window
+from ansible_collections.redisops.persistence.plugins.module_utils._kernel_match import (
+    CLOCK_SLACK_SECONDS,
+    Identity,
+    identity,
+    lies_between,
+    names_server,
+    same_group,
+    same_user,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Attempt, Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
@@ -37,7 +47,6 @@ REFUSED_FORK_MICROSECONDS = 50
 START_TOLERANCE_SECONDS = 3
 # How long before a server's start the kernel's record of its predecessor's death may lie.
 RESTART_WINDOW_SECONDS = 900
-SERVER_COMMANDS = ("redis-server", "valkey-server", "keydb-server")
 
 SavePoint = dict[str, int]
 
@@ -220,37 +229,57 @@ def _measured_interval(points: list[SavePoint] | None, changes: float | None, se
     return min(max(float(point["seconds"]), point["changes"] / rate) for point in points)
 
 
-def _own_pids(case: Case) -> set[int]:
-    """The pids under which servers wrote this server's log (its predecessors too), as that log knows them."""
+def _last_words(case: Case) -> dict[int, float]:
+    """When each server that wrote this log (its predecessors too) wrote its last line; by pid, as that log knows it."""
     return {
-        int(event["pid"])
+        int(event["pid"]): number(event, "time_unix") or 0.0
         for event in entries(case.log, "events")
         if isinstance(integer(event, "pid"), int) and event.get("role") in ("M", "S")
     }
 
 
+def _is_of_child(case: Case, who: Identity, event: Mapping) -> bool:
+    """Whether the killed process was a saving child: its number, while that child lived."""
+    for attempt in case.attempts:
+        times = window(attempt, who)
+        number_of_child = integer(attempt, "host_pid") or integer(attempt, "child_pid")
+        if number_of_child == integer(event, "pid") and times is not None and lies_between(dict(event), *times):
+            return True
+    return False
+
+
+def _lay_in_unit(group: str, unit: str | None) -> bool:
+    return unit is not None and unit in group.split("/")
+
+
 def find_killed_predecessor(case: Case) -> Mapping | None:
-    """The kernel's record that this server's predecessor was killed for memory just before this one started."""
+    """The kernel's record that this server's predecessor was killed for memory just before this one started.
+
+    By its number it must have written this log, and nothing in it after the kill; by its group it must have been this
+    server's. User and program must fit in any case.
+    """
     started = number(case.redis, "started_unix") or number(case.process, "started_unix")
     if started is None:
         return None
-    children = {integer(attempt, "host_pid") or integer(attempt, "child_pid") for attempt in case.attempts}
-    servers = _own_pids(case)
-    own_group = text(case.cgroups, "path")
+    who = identity(case.process, case.cgroups)
+    last_words = _last_words(case)
     unit = text(mapping(case.instance, "systemd"), "unit")
     for event in reversed(entries(case.kernel, "events")):
         if event.get("event") != "oom_kill":
             continue
-        pid, time_unix = integer(event, "pid"), number(event, "time_unix")
+        pid, time_unix, record = integer(event, "pid"), number(event, "time_unix"), dict(event)
         if time_unix is None or pid is None:
             continue
-        if not started - RESTART_WINDOW_SECONDS <= time_unix <= started + START_TOLERANCE_SECONDS:
+        if not lies_between(record, started - RESTART_WINDOW_SECONDS, started + START_TOLERANCE_SECONDS):
             continue
-        if text(event, "command") not in SERVER_COMMANDS or pid == integer(case.process, "pid"):
+        if pid == integer(case.process, "pid") or not names_server(record, who) or same_user(record, who) is False:
             continue
-        group = text(event, "task_cgroup")
-        in_group = group is not None and group != "/" and (group == own_group or (unit is not None and unit in group))
-        if (pid in servers or in_group) and pid not in children:
+        group = text(event, "task_cgroup") or "/"
+        in_group = group != "/" and (same_group(record, who) is True or _lay_in_unit(group, unit))
+        wrote = who.shares_host_pids is not False and pid in last_words
+        silent_since = wrote and last_words[pid] <= time_unix + CLOCK_SLACK_SECONDS
+        # A predecessor that somebody started by hand was in another group than a unit's.
+        if (silent_since or in_group) and not _is_of_child(case, who, event):
             return event
     return None
 
@@ -272,6 +301,7 @@ def _restart(case: Case, killed: Mapping | None) -> dict[str, t.Any]:
             if entry.get("kind") == "rdb_child"
             and entry.get("holder") == "none"
             and abs((number(entry, "modified_unix") or 0) - time_unix) < RESTART_WINDOW_SECONDS
+            and integer(entry, "uid") in (None, integer(killed, "uid"), integer(case.process, "uid", "effective"))
         ]
         if unfinished or orphans:
             mid_save = True

@@ -11,6 +11,11 @@ import posixpath
 import re
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._kernel_match import (
+    Identity,
+    identity,
+    is_of_another,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.hijack import Hijack, assess
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
@@ -30,6 +35,8 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.values import
     text,
 )
 
+# The kernel's clock and the log's are read apart.
+DENIAL_SLACK_SECONDS = 30.0
 # What a key costs in memory beside its bytes in the dump: entry, object header, string headers, rounding (64 bit).
 KEY_OVERHEAD_BYTES = 100
 # LZF takes repetitive values down this far; no dump is smaller than this share of what is in memory.
@@ -371,19 +378,43 @@ def _hijack(case: Case) -> dict[str, t.Any]:
     }
 
 
+def _is_at_attempt(case: Case, event: Mapping) -> bool | None:
+    """Whether a record is of the time of one of the streak's attempts; None where a time is not known."""
+    moment, started = number(event, "time_unix"), number(case.process, "started_unix")
+    if moment is not None and started is not None and moment < started - DENIAL_SLACK_SECONDS:
+        return False  # of an earlier process
+    spans = [(number(attempt, "started_unix"), number(attempt, "ended_unix")) for attempt in case.streak]
+    known = [(start if start is not None else end, end if end is not None else start) for start, end in spans]
+    times = [(start, end) for start, end in known if start is not None and end is not None]
+    if moment is None or not times:
+        return None
+    return any(start - DENIAL_SLACK_SECONDS <= moment <= end + DENIAL_SLACK_SECONDS for start, end in times)
+
+
+def _is_denial_of_server(case: Case, event: Mapping, who: Identity, directory: str | None) -> bool:
+    """By the number of the server or of a failed child, or by program and path; user and program must fit."""
+    pids = {who.host_pid} | {
+        integer(attempt, "host_pid") or (integer(attempt, "child_pid") if who.shares_host_pids else None)
+        for attempt in case.streak
+    }
+    if is_of_another(dict(event), who):
+        return False
+    by_number = integer(event, "pid") is not None and integer(event, "pid") in pids
+    return by_number or (text(event, "command") == text(case.process, "command") and _concerns(event, directory))
+
+
 def _denials(case: Case) -> dict[str, t.Any]:
-    """Security modules: the kernel's records of refusals that concern this server."""
-    pids = {integer(case.process, "pid")}
-    commands = {text(case.process, "command")} - {None}
-    pids |= {integer(attempt, "host_pid") or integer(attempt, "child_pid") for attempt in case.streak}
-    pids.discard(None)
+    """Security modules: the kernel's records of refusals that concern this server, and one of its failed saves."""
+    who = identity(case.process, case.cgroups)
     directory, _name = running_place(case)
-    records = [
-        event
-        for event in entries(case.kernel, "events")
-        if event.get("event") == "access_denied"
-        and (integer(event, "pid") in pids or (text(event, "command") in commands and _concerns(event, directory)))
+    denied = [event for event in entries(case.kernel, "events") if event.get("event") == "access_denied"]
+    found = [
+        (event, _is_at_attempt(case, event))
+        for event in denied
+        if text(case.process, "command") is not None and _is_denial_of_server(case, event, who, directory)
     ]
+    records = [event for event, fits in found if fits]
+    perhaps = any(fits is None for _event, fits in found)
     selinux = text(case.host, "lsm", "selinux")
     apparmor = flag(case.host, "lsm", "apparmor")
     label = text(case.process, "security_label")
@@ -395,14 +426,17 @@ def _denials(case: Case) -> dict[str, t.Any]:
     return {
         "access_denial_count": len(records) if flag(case.kernel, "available") else None,
         "access_denial_text": text(records[-1], "text") if records else None,
-        "access_denial_seen": True if records else False if flag(case.kernel, "available") else None,
+        "access_denial_seen": True if records else False if flag(case.kernel, "available") and not perhaps else None,
         "security_module_may_deny": possible,
     }
 
 
 def _concerns(event: Mapping, directory: str | None) -> bool:
     path = text(event, "path")
-    return directory is None or path is None or path.startswith(directory) or "/" not in path
+    if directory is None or path is None or "/" not in path:
+        return True
+    place = directory.rstrip("/")
+    return path == place or path.startswith(place + "/")
 
 
 def storage_signals(case: Case) -> dict[str, t.Any]:

@@ -42,6 +42,9 @@ def test_no_harm_is_done(
             bench.config.update(RECORDING)
             check = harm.arrange(bench)
             arranged.append((harm, bench.server, check))
+    # Without a server in the list the run would find, and remediate, whatever runs on this machine.
+    if not arranged:
+        pytest.skip("nothing that the ways to do harm need is here")
     servers = [server for _harm, server, _check in arranged]
     for server in servers:
         forget_commands(server)

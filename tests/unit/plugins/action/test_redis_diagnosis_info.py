@@ -41,6 +41,9 @@ class Connection:
         self.options[name] = value
 
 
+DEADLY = ("child_oom_killed_cgroup", "child_oom_killed_host")
+
+
 class Bench:
     """An action whose module execution, shell, judge and terminal are recorded."""
 
@@ -54,7 +57,7 @@ class Bench:
         monkeypatch.setattr(action.output, "say", self.said.append)
         monkeypatch.setattr(action.output, "warn", self.warned.append)
         monkeypatch.setattr(gathering, "diagnose", lambda evidence, rules: self.next_of(self.diagnoses))
-        monkeypatch.setattr(gathering, "shipped_rules", lambda: None)
+        monkeypatch.setattr(gathering, "shipped_rules", lambda: SimpleNamespace(deadly=DEADLY))
 
     @staticmethod
     def next_of(answers):
@@ -166,6 +169,13 @@ def test_a_host_without_a_connection_is_a_result(bench):
     assert "Nothing accepts a login" in result["error"]
     assert [document["state"] for document in result["diagnoses"]] == ["unreachable"]
     assert SECRET not in json.dumps(result) + "".join(bench.said)
+
+
+def test_a_host_that_timed_out_is_not_asked_a_second_time(bench):
+    bench.results = [AnsibleConnectionFailure("ssh: connect to host web port 22: Connection timed out")]
+    result = bench.run()
+    assert (result["reachable"], result["probe"]) == (False, None), "the probe would have answered"
+    assert "does not answer in time" in result["error"]
 
 
 def test_a_host_where_the_module_can_not_run_is_probed(bench):

@@ -317,6 +317,34 @@ def test_a_host_on_which_nothing_was_done_is_not_asked_again(bench):
     assert result["must_fail"] is True
 
 
+def test_a_host_that_timed_out_is_not_asked_a_second_time(bench):
+    """Neither by the look after it, nor by the conclusion; a new plan asks again."""
+    plan = bench.plan()
+    bench.carry_out(plan, proof=False)
+    bench.trouble = AnsibleConnectionFailure("Connection timed out")
+    arguments = {"plan": plan, "record_path": plan["record_path"], "instances": INSTANCES}
+    assert bench.run(remediation_verification, **arguments)["reachable"] is False
+    asked = len(bench.executed)
+    result = bench.run(remediation_conclusion, **arguments)
+    assert len(bench.executed) == asked
+    assert (result["reachable"], result["must_fail"]) == (False, True)
+    assert "not asked a second time" in result["error"]
+    bench.trouble = None
+    assert bench.plan()["reachable"] is True
+    assert bench.run(remediation_verification, **arguments)["reachable"] is True
+
+
+def test_a_rollback_on_a_host_that_does_not_answer_ends_before_its_first_action(bench):
+    plan = bench.plan()
+    bench.carry_out(plan)
+    records = sorted(os.listdir(bench.records))
+    bench.trouble = AnsibleConnectionFailure("Connection timed out")
+    result = bench.run(remediation_rollback, record_dir=bench.records, instances=INSTANCES)
+    assert (result["unreachable"], result["actions"]) == (True, [])
+    assert "does not answer in time" in result["msg"]
+    assert sorted(os.listdir(bench.records)) == records
+
+
 def test_a_check_run_is_concluded_from_its_prediction(bench):
     plan = bench.plan(check_mode=True)
     bench.carry_out(plan, check_mode=True)

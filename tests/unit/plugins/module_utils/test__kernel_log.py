@@ -274,6 +274,18 @@ def test_the_journal_where_kmsg_is_not_for_us(tmp_path):
     assert gaps.entries() == []
 
 
+def test_what_a_program_wrote_to_kmsg_is_not_the_kernels_in_the_journal_either(tmp_path):
+    """journald reads /dev/kmsg and files all of it as the kernel's; only the facility tells."""
+    entries = [
+        {"MESSAGE": KILLED, "_TRANSPORT": "kernel", "SYSLOG_FACILITY": facility, "__REALTIME_TIMESTAMP": moment}
+        for facility, moment in (("1", "1795381262286000"), ("0", "1795381263286000"), ("3", "1795381264286000"))
+    ]
+    output = "\n".join(json.dumps(entry) for entry in entries)
+    system = System(str(tmp_path), lambda: NOW_UNIX, lambda *arguments: CommandResult(0, output, ""))
+    log = _kernel_log.collect_kernel_log(system, Gaps())
+    assert [event["time_unix"] for event in log["events"]] == [1795381263.286]
+
+
 def test_syslogs_files_last(tmp_path):
     text = (
         "2026-11-22T21:00:00.000000+00:00 host kernel: [ 99.123456] usb 1-1: new device\n"
@@ -283,6 +295,7 @@ def test_syslogs_files_last(tmp_path):
     )
     log = _kernel_log.collect_kernel_log(made_system(tmp_path, {"/var/log/kern.log": text}), Gaps())
     assert (log["source"], log["path"]) == ("file", "/var/log/kern.log")
+    assert all(event["from_file"] for event in log["events"]), "any program can write such a line"
     assert [(event["pid"], event["time_unix"]) for event in log["events"]] == [(14445, 1795381262.286)]
     assert (log["oldest_unix"], log["newest_unix"]) == (1795381200.0, 1795381500.0)
 
@@ -294,6 +307,13 @@ def test_nothing_to_read_is_a_gap_with_every_reason(tmp_path):
     assert "/dev/kmsg" in log["reason"]
     assert "journalctl" in log["reason"]
     assert gaps.entries()[0]["what"] == "the kernel log"
+
+
+def test_where_the_machine_slept_a_record_may_be_older_than_its_time(tmp_path, monkeypatch):
+    system = made_system(tmp_path, {"/dev/kmsg": f"3,1,5000000,-;{KILLED}\n", "/proc/uptime": "100.0 1.0\n"})
+    assert "time_early_seconds" not in _kernel_log.from_kmsg(system).events[0]
+    monkeypatch.setattr(_kernel_log, "slept_seconds", lambda system: 3600.0)
+    assert _kernel_log.from_kmsg(system).events[0]["time_early_seconds"] == 3600.0
 
 
 def test_denials_that_only_auditd_has(tmp_path):

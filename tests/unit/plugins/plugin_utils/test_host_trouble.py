@@ -39,6 +39,21 @@ def test_what_a_connection_says_is_put_in_plain_words(said, words, lacks_tempora
     assert trouble.lacks_temporary_directory is lacks_temporary_directory
 
 
+@pytest.mark.parametrize(
+    ("said", "timed_out"),
+    [
+        ("ssh: connect to host web port 22: Connection timed out", True),
+        ("Connection timed out during banner exchange", True),
+        ("ssh: connect to host web port 22: Operation timed out", True),
+        ("Timeout (12s) waiting for privilege escalation prompt: ", True),
+        ("ssh: connect to host web port 22: Connection refused", False),
+        ("mkdir: cannot create directory: Read-only file system", False),
+    ],
+)
+def test_a_host_that_did_not_answer_in_time_is_told_from_one_that_refused(said, timed_out):
+    assert host_trouble.explain_connection(said).timed_out is timed_out
+
+
 def test_the_telling_line_is_quoted_rather_than_the_last():
     trouble = host_trouble.explain_connection("dd: No space left on device\n0 bytes copied, 0.0 kB/s")
     assert "The host said: dd: No space left on device" in trouble.text

@@ -440,6 +440,43 @@ def test_storage_with_errors_is_not_written_to() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stage", "errno", "trusted"),
+    [
+        ("write_failed", "EIO", False),
+        ("open_failed", "ESTALE", False),
+        ("open_failed", "EIO", False),
+        ("rename_failed", "EIO", False),
+        ("rename_failed", "ENODEV", False),
+        ("dir_fsync_failed", "EIO", False),
+        ("dir_fsync_failed", "EINVAL", True),
+        ("rename_failed", "EXDEV", True),
+        ("write_failed", "ENOSPC", True),
+    ],
+)
+def test_storage_is_trusted_by_what_the_outcome_says_of_it(stage: str, errno: str, trusted: bool) -> None:
+    """Whatever the cause is called: no save is tried again, unasked, on storage that may lose it."""
+    document = on_host(failing(failed_child(child_line(stage, errno=errno, errno_text="Error", file="temp"))))
+    said = [fix["reason"] for fix in plan(document)["instances"][0]["plan"] if fix["id"] == "verify"]
+    assert said
+    assert ("The storage reports errors" in said[0]) is not trusted
+
+
+def test_a_rule_of_ones_own_can_say_that_storage_is_not_trusted() -> None:
+    document = on_host(failing(failed_child(child_line("write_failed", errno="ENOSPC", errno_text="x", file="temp"))))
+    rules = load_rules(None, [{"id": "disk_full", "storage_untrusted": True}])
+    made = build_plan(document, diagnose(document, rules), rules, policy(), False)
+    assert "The storage reports errors" in decision(made, "verify")[1]
+    assert "The storage reports errors" not in decision(plan(document), "verify")[1]
+
+
+@pytest.mark.parametrize("device", ["sdq", "nvme7n1"])
+def test_errors_of_another_disk_say_nothing_of_this_one(device: str) -> None:
+    event = {"time_unix": NOW - 30, "event": "io_error", "device": device, "detail": "x", "text": f"dev {device}"}
+    document = change(denied(), "host/kernel_log/events", [event])
+    assert decision(plan(document), "data_dir")[0] == "apply"
+
+
+@pytest.mark.parametrize(
     "lost",
     [
         "process/pid",

@@ -120,6 +120,8 @@ def test_signals_of_nothing_are_unknown() -> None:
         "streak_length",
         "streak_has_cgroup_oom_kill",
         "streak_has_host_oom_kill",
+        "streak_cgroup_oom_kill_sure",
+        "streak_host_oom_kill_sure",
     }
 
 
