@@ -159,6 +159,10 @@ def test_no_password_for_a_process_that_took_the_address(
     bench = bench_of(kind)
     server = bench.new(config=config)
     server.port = port
+    server.config_path = server.base / "data" / "redis.conf"
+    server.base.mkdir()
+    server.directory.mkdir()
+    bench.own(server.directory)
     server.start(wait=False)
     wait_for_listener("127.0.0.2", port)
     impostor = Impostor(place / "eve", EVE, [], name="somebody", port=port)
@@ -183,9 +187,11 @@ def test_password_of_the_servers_own_file_is_used(bench_of: t.Callable[[ServerKi
     part = server.base / "part.conf"
     private(part, 0, f"requirepass {SECRET}\n", 0o640)
     os.chown(part, 0, GROUP)
-    server.config_path.write_text(f"{server.config_path.read_text().replace('requirepass', '# was')}include {part}\n")
+    # The process title hides which file it was started with: this one is found beside the data.
+    text = server.config_path.read_text().replace("requirepass", "# was")
+    config_path = private(server.directory / "redis.conf", server.uid or 0, f"{text}include {part}\n")
     process = subprocess.Popen(
-        [str(server.binary), str(server.config_path)],
+        [str(server.binary), str(config_path)],
         user=server.uid,
         group=server.uid,
         extra_groups=[GROUP],
