@@ -60,11 +60,15 @@ class ConnectionOptions(t.NamedTuple):
     client_key_file: str | None = None
     validate_certs: bool = True
     timeout_seconds: float = 5.0
+    may_be_told: t.Callable[[t.Any], bool] | None = None
+    """Asked right before a password is sent that was read from a server's own configuration: whether that very server
+    listens here. Gets the connected socket, or None where another program will connect."""
 
     @classmethod
     def from_mapping(cls, mapping: t.Mapping[str, t.Any]) -> ConnectionOptions:
         """From a module's parameters: other names are ignored, None means the default."""
-        return cls(**{name: mapping[name] for name in cls._fields if mapping.get(name) is not None})
+        names = [name for name in cls._fields if name != "may_be_told" and mapping.get(name) is not None]
+        return cls(**{name: mapping[name] for name in names})
 
     @property
     def address(self) -> str:
@@ -142,6 +146,17 @@ def refusal_kind(text: str) -> str:
     return match.group() if match else "ERR"
 
 
+def check_listener(options: ConnectionOptions, connection: t.Any = None) -> None:
+    """Raise :class:`RedisFailure` where the password is one server's, and another process would be told it."""
+    if options.may_be_told is not None and not options.may_be_told(connection):
+        raise RedisFailure(
+            "auth_required",
+            "other_listener",
+            f"The password of the configuration file was not sent: what listens at {options.address} is not shown to "
+            "be the server that the file belongs to.",
+        )
+
+
 def connection_failure(failure: RedisFailure) -> RedisFailure:
     """The same failure with the connection's state, where it came from AUTH or from the first command."""
     if failure.state != "refused":
@@ -172,6 +187,7 @@ def connect(options: ConnectionOptions, system: System, prefer: str | None = Non
     problem = why_unusable(options)
     if problem is not None:
         raise RedisFailure("unreachable", "connect", problem)
+    check_listener(options)
     if prefer != "redis-cli":
         library = import_redis_py()
         if library is not None:
@@ -244,6 +260,11 @@ class RedisPyClient(Client):
         options = self.options
         if options.login_password is None and options.login_user is None:
             return
+        try:
+            check_listener(options, getattr(self._connection, "_sock", None))
+        except RedisFailure:
+            self.close()
+            raise
         credentials = [options.login_password or ""]
         if options.login_user:
             credentials.insert(0, options.login_user)
@@ -545,6 +566,7 @@ class CliClient(Client):
         argv = [self._executable, "--no-raw", *cli_options(self.options), *arguments]
         environment = {}
         if self.options.login_password is not None and not self._password_unwanted:
+            check_listener(self.options)
             environment = {"REDISCLI_AUTH": self.options.login_password, "VALKEYCLI_AUTH": self.options.login_password}
         result = self._system.run(argv, environment, self.options.timeout_seconds)
         if result.rc == 124:

@@ -16,6 +16,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._discovery im
     connection_mapping,
     discover,
     find_pid,
+    listens_alone,
     server_address,
     server_password,
 )
@@ -115,7 +116,11 @@ def with_password(
             f"{path} holds none that can be used." if path else "The server's configuration file is not known.",
             "Set login_password for it in redis_instances.",
         )
-    return options._replace(login_password=password)
+        return options
+    pid = server["pid"] if server is not None else 0
+    return options._replace(
+        login_password=password, may_be_told=lambda connection: listens_alone(system, pid, options, connection)
+    )
 
 
 def collect_target(target: Target, system: System, gaps: Gaps, survey: Survey | None = None) -> dict[str, t.Any]:
