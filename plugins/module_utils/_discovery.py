@@ -411,7 +411,18 @@ def discover(system: System, gaps: Gaps, survey: Survey | None = None) -> list[d
     ``tls``: the first address is known to speak TLS.
     """
     seen = survey or Survey(system)
-    return [_describe(system, gaps, seen, process) for process in seen.processes]
+    return [_describe_or_name(system, gaps, seen, process) for process in seen.processes]
+
+
+def _describe_or_name(system: System, gaps: Gaps, survey: Survey, process: Process) -> dict[str, t.Any]:
+    """The rim of one server: it is named at least, and leaves the others alone."""
+    try:
+        return _describe(system, gaps, survey, process)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        gaps.add(f"address of process {process.pid}", why, "Report this as a defect of redisops.persistence.")
+        nothing = {"addresses": [], "config_file": None, "network_is_host": None, "tls": False}
+        return {**process._asdict(), **nothing}
 
 
 def _describe(system: System, gaps: Gaps, survey: Survey, process: Process) -> dict[str, t.Any]:

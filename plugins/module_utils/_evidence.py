@@ -11,6 +11,7 @@ nothing of the others'.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._cgroup import collect_cgroups
@@ -218,7 +219,11 @@ def collect_evidence(
     survey = Survey(system)
     targets = resolve_targets(parameters or {}, system, gaps, survey)
     host = collect_host_with_logs(system, gaps)
-    pids = [pid_of(target, None, system, survey) for target in targets]
+    pids = []
+    for target in targets:
+        # The same question is asked again, and answered for, when the server's turn comes.
+        with contextlib.suppress(Exception):
+            pids.append(pid_of(target, None, system, survey))
     shared = (limits or Limits())._replace(units=show_units_of(system, pids))
     try:
         collected = run_in_parallel(

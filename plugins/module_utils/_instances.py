@@ -32,6 +32,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts 
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
+DEFECT = "Report this as a defect of redisops.persistence."
+
 
 class Target(t.NamedTuple):
     """One server to ask. ``options`` is None where a server was found that can't be reached from here."""
@@ -66,9 +68,9 @@ def resolve_targets(
     seen = survey or Survey(system)
     entries = parameters.get("instances")
     if entries is not None:
-        return [_named_target(merge_options(entry, defaults), system, gaps, seen) for entry in entries]
+        return [_named_or_bare_target(merge_options(entry, defaults), system, gaps, seen) for entry in entries]
     if any(defaults[name] is not None for name in PLACE_OPTIONS) or not parameters.get("discover", True):
-        return [_named_target(merge_options({}, defaults), system, gaps, seen)]
+        return [_named_or_bare_target(merge_options({}, defaults), system, gaps, seen)]
     servers = discover(system, gaps, seen)
     if not servers:
         gaps.add(
@@ -77,6 +79,16 @@ def resolve_targets(
             "Start the server, or name its address in redis_instances; for a container's own /proc, run on its host.",
         )
     return [_discovered_target(server, defaults, system, gaps) for server in servers]
+
+
+def _named_or_bare_target(mapping: dict[str, t.Any], system: System, gaps: Gaps, survey: Survey) -> Target:
+    """The rim of one server: what nobody foresaw while its password was looked for leaves the others alone."""
+    try:
+        return _named_target(mapping, system, gaps, survey)
+    except Exception as error:
+        options = ConnectionOptions.from_mapping(mapping)
+        gaps.add(f"password of {options.address}", f"{type(error).__name__}: {error}", DEFECT)
+        return Target(options, options.address, None)
 
 
 def _named_target(mapping: dict[str, t.Any], system: System, gaps: Gaps, survey: Survey) -> Target:
