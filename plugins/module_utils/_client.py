@@ -16,8 +16,14 @@ import errno
 import os
 import re
 import stat
+import time
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._bounded_socket import (
+    REPLY_LIMIT_BYTES,
+    Allowance,
+    bounded_class,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._system import CommandResult, System, to_utf8
 
 Reply = t.Union[str, int, list, None]
@@ -60,11 +66,15 @@ class ConnectionOptions(t.NamedTuple):
     client_key_file: str | None = None
     validate_certs: bool = True
     timeout_seconds: float = 5.0
+    may_be_told: t.Callable[[t.Any], bool] | None = None
+    """Asked right before a password is sent that was read from a server's own configuration: whether that very server
+    listens here. Gets the connected socket, or None where another program will connect."""
 
     @classmethod
     def from_mapping(cls, mapping: t.Mapping[str, t.Any]) -> ConnectionOptions:
         """From a module's parameters: other names are ignored, None means the default."""
-        return cls(**{name: mapping[name] for name in cls._fields if mapping.get(name) is not None})
+        names = [name for name in cls._fields if name != "may_be_told" and mapping.get(name) is not None]
+        return cls(**{name: mapping[name] for name in names})
 
     @property
     def address(self) -> str:
@@ -106,6 +116,17 @@ class Client:
     def __init__(self, options: ConnectionOptions) -> None:
         self.options = options
         self.warnings: list[str] = []
+        self.give_up_at: float | None = None
+        """When the whole conversation has to be over, by :func:`time.monotonic`; None: each reply has its own bound."""
+
+    def seconds_for_reply(self) -> float:
+        """How long the next reply may take, from its command to its last byte. Raises :class:`RedisFailure`."""
+        seconds = self.options.timeout_seconds
+        if self.give_up_at is not None:
+            seconds = min(seconds, self.give_up_at - time.monotonic())
+        if seconds <= 0:
+            raise self.failure("timeout", "budget", "The server answers too slowly to be asked more.")
+        return seconds
 
     def command(self, *arguments: str) -> Reply:
         """Send one command. Raises :class:`RedisFailure`; after a state other than ``refused`` the client is dead."""
@@ -142,6 +163,17 @@ def refusal_kind(text: str) -> str:
     return match.group() if match else "ERR"
 
 
+def check_listener(options: ConnectionOptions, connection: t.Any = None) -> None:
+    """Raise :class:`RedisFailure` where the password is one server's, and another process would be told it."""
+    if options.may_be_told is not None and not options.may_be_told(connection):
+        raise RedisFailure(
+            "auth_required",
+            "other_listener",
+            f"The password of the configuration file was not sent: what listens at {options.address} is not shown to "
+            "be the server that the file belongs to.",
+        )
+
+
 def connection_failure(failure: RedisFailure) -> RedisFailure:
     """The same failure with the connection's state, where it came from AUTH or from the first command."""
     if failure.state != "refused":
@@ -172,6 +204,7 @@ def connect(options: ConnectionOptions, system: System, prefer: str | None = Non
     problem = why_unusable(options)
     if problem is not None:
         raise RedisFailure("unreachable", "connect", problem)
+    check_listener(options)
     if prefer != "redis-cli":
         library = import_redis_py()
         if library is not None:
@@ -224,6 +257,7 @@ class RedisPyClient(Client):
         super().__init__(options)
         self._library = library
         self._connection: t.Any = None
+        self._allowance = Allowance(options.timeout_seconds)
 
     @classmethod
     def open(cls, options: ConnectionOptions, library: t.Any) -> RedisPyClient:
@@ -234,8 +268,9 @@ class RedisPyClient(Client):
         return client
 
     def _connect(self) -> None:
+        self._allowance.renew(self.seconds_for_reply())
         try:
-            self._connection = make_connection(self.options, self._library.connection)
+            self._connection = make_connection(self.options, self._library.connection, self._allowance)
             self._connection.connect()
         except (self._library.exceptions.RedisError, OSError, ValueError) as error:
             raise self._connect_failure(error) from None
@@ -244,6 +279,11 @@ class RedisPyClient(Client):
         options = self.options
         if options.login_password is None and options.login_user is None:
             return
+        try:
+            check_listener(options, getattr(self._connection, "_sock", None))
+        except RedisFailure:
+            self.close()
+            raise
         credentials = [options.login_password or ""]
         if options.login_user:
             credentials.insert(0, options.login_user)
@@ -265,12 +305,24 @@ class RedisPyClient(Client):
         if self._connection is None:
             raise self.failure("error", "closed", "The connection is closed.")
         exceptions = self._library.exceptions
+        self._allowance.renew(self.seconds_for_reply())
         try:
             self._connection.send_command(*arguments, check_health=False)
-            reply = self._connection.read_response()
+            return decode_reply(self._connection.read_response())
         except (exceptions.RedisError, OSError, UnicodeError) as error:
             raise self._command_failure(error) from None
-        return decode_reply(reply)
+        except (
+            RecursionError,
+            MemoryError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # Lengths that are none, arrays without end in arrays: the library trusts its server.
+            self.close()
+            raise garbage_failure(self, f"{type(error).__name__}: {error_text(error)}") from None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -279,6 +331,9 @@ class RedisPyClient(Client):
 
     def _command_failure(self, error: Exception) -> RedisFailure:
         exceptions = self._library.exceptions
+        if self._allowance.exceeded:
+            self.close()
+            return long_reply_failure(self)
         text = full_reply_text(error, exceptions)
         code = reply_code(error)
         lost = isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError))
@@ -321,7 +376,7 @@ class RedisPyClient(Client):
         return unreachable_failure(self, system_error, text)
 
 
-def make_connection(options: ConnectionOptions, connection_module: t.Any) -> t.Any:
+def make_connection(options: ConnectionOptions, connection_module: t.Any, allowance: Allowance) -> t.Any:
     """A connection of redis-py, whatever its version: each set of arguments is what one generation knows.
 
     It gets no credentials: AUTH is sent by us, so that its refusal is seen as it is. ``driver_info=None`` (8.0+) and
@@ -347,6 +402,7 @@ def make_connection(options: ConnectionOptions, connection_module: t.Any) -> t.A
                 ssl_cert_reqs="required" if options.validate_certs else "none",
                 ssl_check_hostname=options.validate_certs,
             )
+    connection_class = bounded_class(connection_class, allowance)
     generations: list[dict[str, t.Any]] = [
         {"protocol": 2, "driver_info": None},
         {"protocol": 2, "lib_name": None, "lib_version": None},
@@ -437,6 +493,14 @@ def timeout_failure(client: Client) -> RedisFailure:
             "timeout", "timeout", f"No answer in {seconds}: stopped, hung, or the port does not speak TLS."
         )
     return client.failure("timeout", "timeout", f"No answer in {seconds}: the server is stopped or hung.")
+
+
+def long_reply_failure(client: Client) -> RedisFailure:
+    return client.failure(
+        "not_redis",
+        "reply_too_long",
+        f"The answer is longer than {REPLY_LIMIT_BYTES // 1024**2} MiB, which no Redis or Valkey says to this.",
+    )
 
 
 def garbage_failure(client: Client, text: str) -> RedisFailure:
@@ -533,7 +597,7 @@ class CliClient(Client):
             return self._raw_reply(text)
         try:
             reply = parse_cli_reply(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.failure("error", "client", f"{self.kind} printed what can't be read: {text[:200]}") from None
         except CliError as error:
             raise self._refusal(error.text) from None
@@ -545,10 +609,14 @@ class CliClient(Client):
         argv = [self._executable, "--no-raw", *cli_options(self.options), *arguments]
         environment = {}
         if self.options.login_password is not None and not self._password_unwanted:
+            check_listener(self.options)
             environment = {"REDISCLI_AUTH": self.options.login_password, "VALKEYCLI_AUTH": self.options.login_password}
-        result = self._system.run(argv, environment, self.options.timeout_seconds)
+        result = self._system.run(argv, environment, self.seconds_for_reply())
         if result.rc == 124:
             raise timeout_failure(self)
+        # What is printed has marks of its own, and four characters for a byte that is none.
+        if result.rc == 125 or len(result.stdout) > 4 * REPLY_LIMIT_BYTES:
+            raise long_reply_failure(self)
         if result.rc in (126, 127):
             raise self.failure("no_client", "no_client", result.stderr.strip() or "The client can't be run.")
         return result
@@ -642,6 +710,8 @@ def cli_connect_failure(client: Client, reason: str, said: str) -> RedisFailure:
 
 def cli_lost_failure(client: Client, reason: str) -> RedisFailure:
     """``Error: Server closed the connection`` and ``Error: Protocol error, got "H" as reply type byte`` (hiredis)."""
+    if reason.startswith("Out of memory"):
+        return long_reply_failure(client)
     if reason.startswith("Protocol error"):
         return garbage_failure(client, reason)
     if "SSL" in reason or "certificate" in reason.lower() or "alert" in reason.lower():

@@ -7,12 +7,18 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
-import stat
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._read_as import (
+    NotARegularFile,
+    list_directory,
+    read_file,
+    reads_as_others,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import CONFIG_PARAMETERS
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
@@ -117,7 +123,7 @@ def _as_config_get(parameter: str, value: str) -> str:
 def read_config_file(system: System, path: str, gaps: Gaps) -> dict[str, str] | None:
     """The parameters of the evidence document as the file has them; None where the file can't be read.
 
-    :param path: on this machine; below ``/proc/PID/root`` includes are looked up there, too.
+    :param path: on this machine; below ``/proc/PID/root`` it is read as that process would read it, includes too.
     """
     lines = read_lines(system, path, gaps)
     if lines is None:
@@ -189,17 +195,18 @@ class _Reader:
         return lines
 
     def _read_text(self, path: str) -> str | None:
+        if self._files_left <= 0 or self._bytes_left <= 0:
+            self._note(path, "Too many files, or too long.")
+            return None
         try:
-            # A pipe or a device would keep us waiting.
-            if not stat.S_ISREG(os.stat(self._system.path(path)).st_mode):
-                self._note(path, "Not a regular file.")
-                return None
-            if self._files_left <= 0 or self._bytes_left <= 0:
-                self._note(path, "Too many files, or too long.")
-                return None
-            data = self._system.read_bytes(path, self._bytes_left)
+            data = read_file(self._system, path, self._bytes_left)
+        except NotARegularFile:
+            self._note(path, "Not a regular file.")
+            return None
         except OSError as error:
             self._note(path, error.strerror or str(error))
+            if error.errno == errno.ETIMEDOUT:
+                self._files_left = 0
             return None
         self._files_left -= 1
         self._bytes_left -= len(data)
@@ -218,10 +225,14 @@ class _Reader:
             found = [
                 os.path.join(directory, name)
                 for directory in found
-                for name in self._system.list_directory(directory)
+                for name, _status in list_directory(self._system, directory)
                 if fnmatch.fnmatchcase(name, part)
             ][:FILE_COUNT_LIMIT]
         return found
 
     def _note(self, path: str, why: str) -> None:
-        self._gaps.add(f"config_file {clean_text(path)}", why, "Run as root on the server's host.")
+        shown = clean_text(path[len(self._prefix) :] if path.startswith(self._prefix) else path)
+        remedy = "Run as root on the server's host."
+        if reads_as_others(self._system):
+            remedy = f"It is read as the server's own user: let that one read {shown}."
+        self._gaps.add(f"config_file {clean_text(path)}", why, remedy)

@@ -15,6 +15,13 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._client import ConnectionOptions
 from ansible_collections.redisops.persistence.plugins.module_utils._config_file import read_password, read_settings
+from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import parse_fields
+from ansible_collections.redisops.persistence.plugins.module_utils._read_as import (
+    identity_from_status,
+    is_readable,
+    open_regular,
+    reads_as_others,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 SERVER_LIMIT = 4096
@@ -331,32 +338,69 @@ def _listens_on(settings: dict[str, str], ports: t.Collection[int]) -> bool:
 def server_password(system: System, server: dict[str, t.Any]) -> str | None:
     """The password from the server's own configuration file (only where the user opted in).
 
-    The file must be one that the server's own user can read: else anyone's process that is called redis-server and
+    Each file must be one that the server's own user can read: else anyone's process that is called redis-server and
     listens on that port would be handed the real server's password.
     """
     path = server.get("config_file")
     if not path:
         return None
-    full_path = f"/proc/{server['pid']}/root{path}"
+    place = f"/proc/{server['pid']}/root{path}"
+    if not reads_as_others(system):
+        status = parse_fields(system.try_read_text(f"/proc/{server['pid']}/status", 65536) or "")
+        try:
+            handle = open_regular(system, place)
+        except OSError:
+            return None
+        try:
+            identity = identity_from_status(status)
+            if identity.uid != 0 and not is_readable(handle, identity):
+                return None
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+    return read_password(system, place)
+
+
+def listens_alone(system: System, pid: int, options: ConnectionOptions, connection: t.Any = None) -> bool:
+    """Whether an address leads to this process and to nobody else. What can't be seen means no.
+
+    :param connection: a connected socket, where there is one: a Unix socket tells who listens at its other end.
+    """
+    inodes = own_inodes(system, pid)
+    if inodes is None:
+        return False
+    through_root = re.match(r"/proc/(\d+)/root(/.*)", options.unix_socket or "")
+    table = read_sockets(system, str(pid) if through_root else "self")
+    if options.unix_socket:
+        path = through_root.group(2) if through_root else options.unix_socket
+        wanted = {inode for inode, bound in table.unix.items() if bound in (path, os.path.realpath(path))}
+        if connection is not None and _peer_pid(connection) != pid:
+            return False
+    else:
+        hosts = {*_addresses_of(options.login_host), "0.0.0.0", "::"}
+        wanted = {
+            inode
+            for inode, (host, port) in table.tcp.items()
+            if port == options.login_port and re.sub(r"^::ffff:", "", host) in hosts
+        }
+    return bool(wanted) and wanted <= inodes
+
+
+def _peer_pid(connection: t.Any) -> int | None:
+    """Who called listen(2) for the other end of a Unix socket (SO_PEERCRED, unix(7))."""
     try:
-        status = os.stat(system.path(full_path))
-    except OSError:
+        return int(struct.unpack("=3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+    except (OSError, AttributeError, struct.error):
         return None
-    identity = system.try_read_text(f"/proc/{server['pid']}/status", 65536) or ""
-    users = _status_numbers(identity, "Uid")
-    groups = _status_numbers(identity, "Gid") | _status_numbers(identity, "Groups")
-    readable = (
-        0 in users
-        or (status.st_uid in users and status.st_mode & 0o400)
-        or (status.st_gid in groups and status.st_mode & 0o040)
-        or status.st_mode & 0o004
-    )
-    return read_password(system, full_path) if readable else None
 
 
-def _status_numbers(status: str, name: str) -> set[int]:
-    match = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
-    return {int(number) for number in (match.group(1) if match else "").split() if number.isdigit()}
+def _addresses_of(host: str) -> set[str]:
+    """The addresses that a host name may lead to."""
+    try:
+        return {host, *(str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))}
+    except (OSError, UnicodeError):
+        return {host}
 
 
 def discover(system: System, gaps: Gaps, survey: Survey | None = None) -> list[dict[str, t.Any]]:
@@ -367,7 +411,18 @@ def discover(system: System, gaps: Gaps, survey: Survey | None = None) -> list[d
     ``tls``: the first address is known to speak TLS.
     """
     seen = survey or Survey(system)
-    return [_describe(system, gaps, seen, process) for process in seen.processes]
+    return [_describe_or_name(system, gaps, seen, process) for process in seen.processes]
+
+
+def _describe_or_name(system: System, gaps: Gaps, survey: Survey, process: Process) -> dict[str, t.Any]:
+    """The rim of one server: it is named at least, and leaves the others alone."""
+    try:
+        return _describe(system, gaps, survey, process)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        gaps.add(f"address of process {process.pid}", why, "Report this as a defect of redisops.persistence.")
+        nothing = {"addresses": [], "config_file": None, "network_is_host": None, "tls": False}
+        return {**process._asdict(), **nothing}
 
 
 def _describe(system: System, gaps: Gaps, survey: Survey, process: Process) -> dict[str, t.Any]:

@@ -11,6 +11,7 @@ nothing of the others'.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._cgroup import collect_cgroups
@@ -28,6 +29,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._kernel_log i
 from ansible_collections.redisops.persistence.plugins.module_utils._options import LOG_LIMIT_BYTES
 from ansible_collections.redisops.persistence.plugins.module_utils._parallel import run_in_parallel
 from ansible_collections.redisops.persistence.plugins.module_utils._process import collect_process
+from ansible_collections.redisops.persistence.plugins.module_utils._read_as import end_children
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts import overall_deadline_seconds
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log import collect_redis_log
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
@@ -217,14 +219,21 @@ def collect_evidence(
     survey = Survey(system)
     targets = resolve_targets(parameters or {}, system, gaps, survey)
     host = collect_host_with_logs(system, gaps)
-    pids = [pid_of(target, None, system, survey) for target in targets]
+    pids = []
+    for target in targets:
+        # The same question is asked again, and answered for, when the server's turn comes.
+        with contextlib.suppress(Exception):
+            pids.append(pid_of(target, None, system, survey))
     shared = (limits or Limits())._replace(units=show_units_of(system, pids))
-    collected = run_in_parallel(
-        lambda target: collect_instance(target, system, survey, shared, observe),
-        targets,
-        surprised_instance,
-        deadline_seconds=instance_deadline_seconds(targets, observe is not None),
-    )
+    try:
+        collected = run_in_parallel(
+            lambda target: collect_instance(target, system, survey, shared, observe),
+            targets,
+            surprised_instance,
+            deadline_seconds=instance_deadline_seconds(targets, observe is not None),
+        )
+    finally:
+        end_children()
     return {
         "schema_version": EVIDENCE_SCHEMA_VERSION,
         "collection_version": collection_version,

@@ -45,11 +45,19 @@ TEXT_FIELDS = frozenset(
 OTHER_SERVERS = ("kvrocks_version", "garnet_version", "tendis_version", "pika_version")
 """Servers that answer INFO with a ``redis_version`` for compatibility, but save in their own way."""
 
-_INTEGER = re.compile(r"-?\d{1,20}\Z")
-_DECIMAL = re.compile(r"-?\d{1,20}\.\d{1,20}\Z")
-_ERROR_COUNT = re.compile(r"count=(\d+)")
-_DATABASE = re.compile(r"db\d+\Z")
-_KEY_COUNT = re.compile(r"keys=(\d+)")
+LARGEST_NUMBER = 2**63
+"""Servers count in 64 bits with a sign; what is beyond is no figure of theirs, and is kept as the text that it is."""
+
+TEXT_LIMIT_CHARACTERS = 1024
+LINE_LIMIT = 65536
+NAME_LIMIT_CHARACTERS = 256
+MODULE_LIMIT = 256
+
+_INTEGER = re.compile(r"-?\d{1,20}\Z", re.ASCII)
+_DECIMAL = re.compile(r"-?\d{1,20}\.\d{1,20}\Z", re.ASCII)
+_ERROR_COUNT = re.compile(r"count=(\d{1,18})(?!\d)", re.ASCII)
+_DATABASE = re.compile(r"db\d{1,9}\Z", re.ASCII)
+_KEY_COUNT = re.compile(r"keys=(\d{1,18})(?!\d)", re.ASCII)
 
 
 class ParsedInfo(t.NamedTuple):
@@ -69,18 +77,19 @@ def parse_info(text: str) -> ParsedInfo:
     fields: dict[str, str] = {}
     sections = set()
     modules = []
-    for raw_line in text.splitlines():
+    for raw_line in text.splitlines()[:LINE_LIMIT]:
         line = raw_line.strip()
         if line.startswith("#"):
-            sections.add(line.lstrip("# ").lower())
+            sections.add(line[:NAME_LIMIT_CHARACTERS].lstrip("# ").lower())
             continue
         name, colon, value = line.partition(":")
-        if not colon:
+        if not colon or len(name) > NAME_LIMIT_CHARACTERS:
             continue
-        if name == "module":
-            modules.append(_parse_module(value))
-        else:
+        value = value[:TEXT_LIMIT_CHARACTERS]
+        if name != "module":
             fields[name] = value
+        elif len(modules) < MODULE_LIMIT:
+            modules.append(_parse_module(value))
     return ParsedInfo(fields, frozenset(sections), modules)
 
 
@@ -96,12 +105,13 @@ def looks_like_info(text: str) -> bool:
 
 
 def to_number(text: str) -> Value:
-    """A number where the text is one, else the text."""
+    """A number where the text is one that a server can count to, else the text."""
+    value: Number | None = None
     if _INTEGER.match(text):
-        return int(text)
-    if _DECIMAL.match(text):
-        return float(text)
-    return text
+        value = int(text)
+    elif _DECIMAL.match(text):
+        value = float(text)
+    return text if value is None or abs(value) >= LARGEST_NUMBER else value
 
 
 def number(parsed: ParsedInfo, name: str) -> Number | None:

@@ -16,6 +16,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._discovery im
     connection_mapping,
     discover,
     find_pid,
+    listens_alone,
     server_address,
     server_password,
 )
@@ -30,6 +31,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._redis_facts 
     overall_deadline_seconds,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
+
+DEFECT = "Report this as a defect of redisops.persistence."
 
 
 class Target(t.NamedTuple):
@@ -65,9 +68,9 @@ def resolve_targets(
     seen = survey or Survey(system)
     entries = parameters.get("instances")
     if entries is not None:
-        return [_named_target(merge_options(entry, defaults), system, gaps, seen) for entry in entries]
+        return [_named_or_bare_target(merge_options(entry, defaults), system, gaps, seen) for entry in entries]
     if any(defaults[name] is not None for name in PLACE_OPTIONS) or not parameters.get("discover", True):
-        return [_named_target(merge_options({}, defaults), system, gaps, seen)]
+        return [_named_or_bare_target(merge_options({}, defaults), system, gaps, seen)]
     servers = discover(system, gaps, seen)
     if not servers:
         gaps.add(
@@ -76,6 +79,16 @@ def resolve_targets(
             "Start the server, or name its address in redis_instances; for a container's own /proc, run on its host.",
         )
     return [_discovered_target(server, defaults, system, gaps) for server in servers]
+
+
+def _named_or_bare_target(mapping: dict[str, t.Any], system: System, gaps: Gaps, survey: Survey) -> Target:
+    """The rim of one server: what nobody foresaw while its password was looked for leaves the others alone."""
+    try:
+        return _named_target(mapping, system, gaps, survey)
+    except Exception as error:
+        options = ConnectionOptions.from_mapping(mapping)
+        gaps.add(f"password of {options.address}", f"{type(error).__name__}: {error}", DEFECT)
+        return Target(options, options.address, None)
 
 
 def _named_target(mapping: dict[str, t.Any], system: System, gaps: Gaps, survey: Survey) -> Target:
@@ -115,7 +128,11 @@ def with_password(
             f"{path} holds none that can be used." if path else "The server's configuration file is not known.",
             "Set login_password for it in redis_instances.",
         )
-    return options._replace(login_password=password)
+        return options
+    pid = server["pid"] if server is not None else 0
+    return options._replace(
+        login_password=password, may_be_told=lambda connection: listens_alone(system, pid, options, connection)
+    )
 
 
 def collect_target(target: Target, system: System, gaps: Gaps, survey: Survey | None = None) -> dict[str, t.Any]:

@@ -20,7 +20,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._kernel_log_l
     Event,
     KernelLogParser,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_read import open_regular
+from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_read import open_own
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_times import LogTimes, server_zone
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, to_utf8
 
@@ -169,7 +169,7 @@ def _is_kernels_own(entry: dict[str, t.Any]) -> bool:
 
 def _tail_lines(system: System, path: str, limit_bytes: int) -> tuple[list[str], bool]:
     """The last lines of a file and whether its beginning was left out. Raises OSError."""
-    descriptor = open_regular(system.path(path))
+    descriptor = open_own(system.path(path))
     try:
         size = os.fstat(descriptor).st_size
         start = max(0, size - limit_bytes)

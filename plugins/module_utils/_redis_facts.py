@@ -80,7 +80,11 @@ ESSENTIAL_PARAMETERS = frozenset({"dir", "dbfilename", "save"})
 PASSWORD_PARAMETER = "requirepass"
 
 BUDGET_FACTOR = 2.0
-"""All commands to one server together may take this many times its time-out."""
+"""A whole look at one server, the connection included, may take this many times its time-out."""
+
+PARAMETER_LIMIT = 4096
+VALUE_LIMIT_CHARACTERS = 4096
+"""No path is longer, and no other value is that is looked at."""
 
 LEAST_RIGHTS = "-@all +info +config|get +ping +lastsave"
 """The least rights that a reading user needs, 6.0 to 9.1."""
@@ -123,8 +127,10 @@ def collect_redis(
     """
     began = time.monotonic()
     client: Client | None = None
+    give_up_at = began + BUDGET_FACTOR * options.timeout_seconds
     try:
         client = connect(options, system, prefer)
+        client.give_up_at = give_up_at
         parsed = ask_info(client)
     except RedisFailure as failure:
         if client is not None:
@@ -133,7 +139,7 @@ def collect_redis(
         gaps.add("redis", final.message, remedy_for_connection(final, options))
         return failed_result(options, final, round(time.monotonic() - began, 3))
     try:
-        facts = collect_facts(client, parsed, system, gaps, began + BUDGET_FACTOR * options.timeout_seconds)
+        facts = collect_facts(client, parsed, system, gaps, give_up_at)
     finally:
         client.close()
     for warning in client.warnings:
@@ -229,7 +235,7 @@ class _Asker:
 
 def version_tuple(version: str | None) -> tuple[int, ...]:
     """``7.0.15`` as (7, 0, 15); () where there is no number."""
-    return tuple(int(part) for part in re.findall(r"\d+", version or "")[:3])
+    return tuple(int(part) for part in re.findall(r"\d{1,9}", (version or "")[:64])[:3])
 
 
 def takes_many_parameters(server: str, version: str | None) -> bool:
@@ -280,7 +286,7 @@ def pairs_of(reply: t.Any) -> dict[str, str]:
     """The flat list of CONFIG GET as a mapping."""
     if not isinstance(reply, list):
         return {}
-    texts = ["" if part is None else str(part) for part in reply]
+    texts = ["" if part is None else str(part)[:VALUE_LIMIT_CHARACTERS] for part in reply[: 2 * PARAMETER_LIMIT]]
     return dict(zip(texts[::2], texts[1::2]))
 
 

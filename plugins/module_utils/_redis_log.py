@@ -17,6 +17,7 @@ import re
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._journal import JournalReading, read_journal
+from ansible_collections.redisops.persistence.plugins.module_utils._read_as import reads_as_others
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_lines import (
     LINE_LIMIT,
     Event,
@@ -89,6 +90,9 @@ class Search:
         if self.pid is None:
             return path
         root = f"/proc/{self.pid}/root"
+        if reads_as_others(self.system):
+            # Even where the process is gone by now: without it, nobody but root would be the reader.
+            return self._follow_links(root, path)
         try:
             self.system.read_link(root)
             recorded_link = self.system.root != "/"
@@ -96,6 +100,9 @@ class Search:
             recorded_link = False
         if recorded_link or not self.system.exists(root + "/"):
             return path  # not ours to look into; on an ordinary host the same path
+        return self._follow_links(root, path)
+
+    def _follow_links(self, root: str, path: str) -> str:
         done: list[str] = []
         left = [part for part in path.split("/") if part]
         links = 0
@@ -122,7 +129,7 @@ class Search:
 
     def _find_zone(self, path: str) -> None:
         """The zone of the server, where its TZ is not known and the log shows another than its machine's."""
-        end = None if self.process.get("timezone") else last_written(self.system.path(path))
+        end = None if self.process.get("timezone") else last_written(self.system, path)
         if end is None:
             return
         lines, written_unix = end
@@ -153,7 +160,8 @@ class Search:
                     shown = f"{current.rstrip('/')}/{logfile}"
                     path = f"/proc/{self.pid}/cwd/{logfile}"
                 except OSError:
-                    pass
+                    # Never the path alone: root would read it.
+                    path = f"/proc/{self.pid}/cwd/{logfile}" if reads_as_others(self.system) else path
             if path is None:
                 return Found("none", logfile, None, "the directory that logfile is relative to is not known", True)
         if logfile == "/dev/null":
@@ -314,11 +322,13 @@ def _is_yes(value: t.Any) -> bool:
     return value is True or str(value).lower() in ("yes", "true", "1")
 
 
-def _remedy(found: Found) -> str:
+def _remedy(found: Found, reader: str | None) -> str:
     if not found.kept:
         return (
             "Give the server a log that is kept: set logfile, or run it under systemd, and let a save fail once more."
         )
+    if reader is not None and "ermission" in (found.reason or "") and found.path:
+        return f"The log is read as the server's own user: let uid {reader} read {found.path}."
     if "ermission" in (found.reason or "") or "permitted" in (found.reason or ""):
         return "Run as root, or as a member of the groups that may read the log (adm, systemd-journal, redis)."
     return "Name the server's log: make logfile readable, or run it under systemd so that the journal has it."
@@ -369,7 +379,8 @@ def collect_redis_log(
     kept = found.kept and level != "nothing"
     if found.reading is None:
         reason = found.reason or "not found"
-        gaps.add(WHAT, reason, _remedy(found))
+        uid = dict((process or {}).get("uid") or {}).get("effective")
+        gaps.add(WHAT, reason, _remedy(found, str(uid) if reads_as_others(system) and uid is not None else None))
         return {**empty_log(reason, kept), "path": found.path}
     if level in ("warning", "nothing"):
         gaps.add(

@@ -15,6 +15,7 @@ import stat
 import typing as t
 import zlib
 
+from ansible_collections.redisops.persistence.plugins.module_utils._read_as import list_directory, open_regular
 from ansible_collections.redisops.persistence.plugins.module_utils._redis_log_events import (
     NEEDLES,
     SAVE_EVENTS,
@@ -37,7 +38,7 @@ EDGE_BYTES = 8 * 1024
 
 
 class NotALog(OSError):
-    """The path is there and is not a regular file (a terminal, a pipe, a directory)."""
+    """The file is there, and can't be unpacked."""
 
 
 class TailReading(t.NamedTuple):
@@ -52,16 +53,13 @@ class TailReading(t.NamedTuple):
     form: str | None
 
 
-def open_regular(path: str) -> int:
-    """A descriptor of a regular file, opened so that nothing can make it wait. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotALog(0, "it is not a regular file")
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+def open_own(path: str) -> int:
+    """A path of our own machine, as we see it."""
+    return open_regular(System(), path)
+
+
+Opener = t.Callable[[str], int]
+"""A descriptor of the regular file at a path. Raises OSError."""
 
 
 def lines_of_interest(data: bytes) -> bytes:
@@ -145,10 +143,11 @@ def read_tail(
     new_parser: t.Callable[[], RedisLogParser],
     limit_bytes: int,
     keep_line: t.Callable[[str], bool] | None = None,
+    opener: Opener = open_own,
 ) -> TailReading:
-    """Events of the end of a file, whatever its size. ``path`` is one of this machine. Raises OSError."""
+    """Events of the end of a file, whatever its size. ``path`` is what ``opener`` takes. Raises OSError."""
     reader = PieceReader(new_parser, keep_line)
-    descriptor = open_regular(path)
+    descriptor = opener(path)
     try:
         size = position = os.fstat(descriptor).st_size
         carried = b""
@@ -175,9 +174,10 @@ def read_compressed(
     new_parser: t.Callable[[], RedisLogParser],
     limit_bytes: int,
     keep_line: t.Callable[[str], bool] | None = None,
+    opener: Opener = open_own,
 ) -> TailReading:
     """Events of the end of a gzip file, if it is small enough to be unpacked. Raises OSError."""
-    descriptor = open_regular(path)
+    descriptor = opener(path)
     with os.fdopen(descriptor, "rb") as handle:
         size = os.fstat(descriptor).st_size
         if size > COMPRESSED_LIMIT_BYTES:
@@ -201,10 +201,10 @@ def read_compressed(
     return TailReading(reader.events, size, len(data), complete, reader.oldest_unix, reader.newest_unix, reader.form)
 
 
-def last_written(path: str) -> tuple[list[str], float] | None:
+def last_written(system: System, path: str) -> tuple[list[str], float] | None:
     """The last lines of a file, and when it was last written to; None where it can't be read. Bounded."""
     try:
-        descriptor = open_regular(path)
+        descriptor = open_regular(system, path)
     except OSError:
         return None
     try:
@@ -226,14 +226,10 @@ def rotated_neighbour(system: System, path: str) -> str | None:
         rf"{re.escape(extension)})(?:\.gz)?\Z"
     )
     found: list[tuple[float, str]] = []
-    for entry in system.list_directory(directory):
-        if entry == name or not pattern.match(entry):
-            continue
-        try:
-            information = os.stat(system.path(f"{directory}/{entry}"))
-        except OSError:
-            continue
-        if stat.S_ISREG(information.st_mode) and information.st_size > 0:
+    for entry, information in list_directory(system, directory):
+        # No link: logrotate makes none, and it could lead anywhere.
+        is_one = entry != name and pattern.match(entry) and stat.S_ISREG(information.st_mode)
+        if is_one and information.st_size > 0:
             found.append((information.st_mtime, entry))
     return f"{directory}/{max(found)[1]}" if found else None
 
@@ -250,8 +246,12 @@ def read_log(
 
     :param path: as the collectors name it (below ``system.root``). Raises OSError where there is nothing to read.
     """
+
+    def opener(place: str) -> int:
+        return open_regular(system, place)
+
     try:
-        newest: TailReading | None = read_tail(system.path(path), new_parser, limit_bytes, keep_line)
+        newest: TailReading | None = read_tail(path, new_parser, limit_bytes, keep_line, opener)
         failure: OSError | None = None
     except FileNotFoundError as error:
         newest, failure = None, error
@@ -264,7 +264,7 @@ def read_log(
     if older_path is not None:
         read = read_compressed if older_path.endswith(".gz") else read_tail
         try:
-            older = read(system.path(older_path), new_parser, limit_bytes, keep_line)
+            older = read(older_path, new_parser, limit_bytes, keep_line, opener)
         except OSError:
             older = None
     if newest is None and older is None:

@@ -15,6 +15,7 @@ import struct
 import time
 import typing as t
 
+from ansible_collections.redisops.persistence.plugins.module_utils._read_as import read_file
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System
 
 try:
@@ -73,7 +74,7 @@ def zone_from_bytes(data: bytes) -> datetime.tzinfo | None:
 
 def _zone_from_file(system: System, path: str) -> datetime.tzinfo | None:
     try:
-        return zone_from_bytes(system.read_bytes(path, ZONE_FILE_LIMIT_BYTES))
+        return zone_from_bytes(read_file(system, path, ZONE_FILE_LIMIT_BYTES))
     except OSError:
         return None
 

@@ -23,6 +23,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
     NO_PASSWORD_WANTED,
     ConnectionOptions,
     RedisFailure,
+    check_listener,
     connection_failure,
     mask_secret,
     refusal_kind,
@@ -115,6 +116,7 @@ class ReplicationLink:
             raise self._connect_failure(error) from None
         if options.login_password is None and options.login_user is None:
             return
+        check_listener(options, self._socket)
         credentials = [options.login_password or ""]
         if options.login_user:
             credentials.insert(0, options.login_user)

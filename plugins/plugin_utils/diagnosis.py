@@ -23,7 +23,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.signal_names 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals import compute_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_dump import dump_document, judged_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import running_place
-from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill
+from ansible_collections.redisops.persistence.plugins.plugin_utils.text import DEFECT_REMEDY, clean, fill
 from ansible_collections.redisops.persistence.plugins.plugin_utils.tree import START, Walk, quote, walk
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
@@ -89,10 +89,27 @@ def diagnose(evidence: t.Mapping[str, t.Any], rules: Rules) -> list[Diagnosis]:
     host = mapping(evidence, "host")
     now = float(number(evidence, "gathered_at_unix") or 0)
     instances = entries(evidence, "instances")
-    return [
-        diagnose_instance(instance, [peer for peer in instances if peer is not instance], host, now, evidence, rules)
-        for instance in instances
-    ]
+    found = []
+    for instance in instances:
+        peers = [peer for peer in instances if peer is not instance]
+        try:
+            found.append(diagnose_instance(instance, peers, host, now, evidence, rules))
+        except Exception as error:  # the rim: one odd server never hides another
+            found.append(diagnose_instance(bare_instance(instance, error), [], {}, now, {}, rules))
+    return found
+
+
+def bare_instance(instance: Mapping, error: Exception) -> dict[str, t.Any]:
+    """A server whose evidence nobody could judge, as one of which nothing is known but that."""
+    said = clean(f"{type(error).__name__}: {error}")
+    failure = {"kind": type(error).__name__, "message": f"The evidence could not be judged ({said})."}
+    gap = {"what": "the diagnosis", "why": failure["message"], "remedy": DEFECT_REMEDY}
+    return {
+        "address": instance.get("address"),
+        "connection": {"state": "error", "client": None, "error": failure, "seconds": None},
+        "redis": None,
+        "gaps": [gap],
+    }
 
 
 def _merge_observed(attempts: list[Attempt], observed: Attempt | None) -> list[Attempt]:

@@ -63,7 +63,14 @@ _KNOWN_TROUBLE: tuple[tuple[tuple[str, ...], tuple[str, str]], ...] = (
         ("Becoming another user failed on the host.", "Check ansible_become, its user and its password."),
     ),
     (
-        ("cannot allocate memory", "memoryerror", "cannot fork", "resource temporarily unavailable"),
+        ("memoryerror",),
+        (
+            "The module has reached the bound of its own memory, or the host has none left.",
+            "See whether memory is free there; if it is, report this as a defect of redisops.persistence.",
+        ),
+    ),
+    (
+        ("cannot allocate memory", "cannot fork", "resource temporarily unavailable"),
         (
             "The host has no memory or no free process left to run anything.",
             "Free memory there first; look at the kernel log for OOM kills.",

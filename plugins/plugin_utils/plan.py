@@ -46,6 +46,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_end impo
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Policy
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules
+from ansible_collections.redisops.persistence.plugins.plugin_utils.text import DEFECT_REMEDY, clean
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping, text
 
 Plan = dict[str, t.Any]
@@ -128,6 +129,20 @@ class _Draft:
             else:
                 self.decide(entry, fix_id)
         self.drop_included()
+
+    def give_up(self, error: Exception) -> None:
+        """Nothing is done to a server whose plan ended in an error that nobody foresaw."""
+        reason = f"The plan could not be made ({clean(f'{type(error).__name__}: {error}')}). {DEFECT_REMEDY}"
+        offered = entries(self.situation.diagnosis, "fixes")
+        self.fixes = [{**entry, "decision": REFUSE, "reason": reason, "changes": []} for entry in offered]
+        self.work = {}
+
+    def give_up_end(self, error: Exception) -> None:
+        """The same for the proof and what follows it."""
+        reason = f"It could not be decided ({clean(f'{type(error).__name__}: {error}')}). {DEFECT_REMEDY}"
+        for position, entry in enumerate(self.fixes):
+            if entry["id"] in (*AT_THE_END, STOP_WRITES_FIX):
+                self.fixes[position] = {**entry, "decision": REFUSE, "reason": reason, "changes": []}
 
     def decide(self, entry: FixEntry, fix_id: str) -> None:
         situation = self.situation
@@ -233,7 +248,10 @@ def build_plan(
     evidence = check_evidence(evidence)
     drafts = [_Draft(situation) for situation in look_at(evidence, diagnoses, rules, policy)]
     for draft in drafts:
-        draft.decide_all()
+        try:
+            draft.decide_all()
+        except Exception as error:  # the rim: one odd server never keeps another from its fixes
+            draft.give_up(error)
     actions = _order(drafts)
     later = _decide_ends(evidence, rules, policy, drafts, actions)
     if check_mode or not actions:
@@ -291,9 +309,12 @@ def _decide_ends(
         after = look_at(predicted, diagnose(predicted, rules), rules, policy)
     later: list[Action] = []
     for draft, situation in zip(drafts, after):
-        decided = decide_end(situation, draft.applied(actions))
-        draft.put_end(_without_unselected(decided, policy))
-        later += _end_actions(situation, decided)
+        try:
+            decided = decide_end(situation, draft.applied(actions))
+            draft.put_end(_without_unselected(decided, policy))
+            later += _end_actions(situation, decided)
+        except Exception as error:  # what was decided before stands; the end of it is not begun
+            draft.give_up_end(error)
     return sorted(later, key=lambda action: _END_ORDER.index(action["fix"]))
 
 

@@ -15,6 +15,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._changes impo
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import (
     FAILING,
+    bare_instance,
     build_case,
     build_context,
     placeholder_values,
@@ -137,8 +138,13 @@ def look_at(evidence: Mapping, diagnoses: t.Iterable[Mapping], rules: Rules, pol
         if diagnosis is None:
             continue
         peers = [peer for peer in instances if peer is not instance]
-        case = build_case(instance, peers, host, now)
-        context = build_context(case)
+        try:
+            case = build_case(instance, peers, host, now)
+            context = build_context(case)
+        except Exception as error:  # the rim: as in its diagnosis
+            instance = bare_instance(instance, error)
+            case = build_case(instance, [], {}, now)
+            context = build_context(case)
         answer = text(diagnosis, "forecast", "answer")
         context["signals"]["save_would_fail"] = {WILL_FAIL: True, UNKNOWN: None}.get(answer or UNKNOWN, False)
         incident, risks = _origins(diagnosis, rules)

@@ -34,6 +34,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import
     labelled,
     render_host,
     rule,
+    shown,
     state_title,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping, entries, mapping, text
@@ -95,11 +96,13 @@ def render_plan(result: Mapping, host: str, check_mode: bool) -> str:
     if result.get("error") or not entries(result, "diagnoses"):
         return render_host({**result, "instances": result.get("diagnoses")}, host)
     items = {item.get("address"): item for item in entries(result, "instances")}
-    screens = []
-    for diagnosis in entries(result, "diagnoses"):
+
+    def make(diagnosis: Mapping) -> str:
         item = items.get(mapping(diagnosis, "instance").get("address")) or {}
         lines = [header(diagnosis, host), *wrap(headline(diagnosis), MARGIN)]
-        screens.append("\n".join(lines + _fixes(entries(item, "plan"), diagnosis, check_mode)))
+        return "\n".join(lines + _fixes(entries(item, "plan"), diagnosis, check_mode))
+
+    screens = [shown(diagnosis, host, make) for diagnosis in entries(result, "diagnoses")]
     foot = ""
     if result.get("record_path") and entries(result, "actions"):
         foot = "\n".join(["", *labelled("Record", plain(result["record_path"])), ""])
@@ -259,7 +262,7 @@ def render_outcome(
 
     :param run_id: of the record that holds what was changed; null where there is none.
     """
-    screens = [_outcome(document, host, check_mode) for document in remediations]
+    screens = [shown(document, host, lambda one: _outcome(one, host, check_mode)) for document in remediations]
     foot = ""
     if run_id and not check_mode and any(_can_be_undone(document) for document in remediations):
         command = (

@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fixes import split_fixes
 from ansible_collections.redisops.persistence.plugins.plugin_utils.fleet import fleet_line
+from ansible_collections.redisops.persistence.plugins.plugin_utils.text import DEFECT_REMEDY
 from ansible_collections.redisops.persistence.plugins.plugin_utils.wording import (
     WIDTH,
     as_number,
@@ -135,11 +136,21 @@ def render_host(entry: Document, host: str) -> str:
     if entry.get("error"):
         screens = [_render_trouble(entry, host, instances)]
     elif instances:
-        screens = [render(diagnosis, host) for diagnosis in instances]
+        screens = [shown(diagnosis, host, lambda one: render(one, host)) for diagnosis in instances]
     else:
         lines = [rule(plain(host), ""), f"{MARGIN}No Redis or Valkey server was found here."]
         screens = ["\n".join(lines + _unknowns({"unknowns": entry.get("gaps")}, _CAPS[0]))]
     return "\n" + "\n\n".join(screens) + "\n"
+
+
+def shown(document: t.Mapping[str, t.Any], host: str, make: t.Callable[[t.Any], str]) -> str:
+    """The screen that ``make`` makes of one server: one that can't be shown is named, and leaves the others alone."""
+    try:
+        return make(document)
+    except Exception as error:
+        address = plain(dict(document.get("instance") or {}).get("address"))
+        said = plain(f"{address} can't be shown ({type(error).__name__}: {error}). {DEFECT_REMEDY}")
+        return "\n".join([rule(plain(host), "unknown"), *wrap(said, MARGIN)])
 
 
 def _render_trouble(entry: Document, host: str, instances: t.Sequence[Document]) -> str:

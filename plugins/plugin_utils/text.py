@@ -17,6 +17,7 @@ import typing as t
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
+DEFECT_REMEDY = "Report this as a defect of redisops.persistence, with the evidence (diagnose_evidence_dir)."
 _VALUE_LIMIT_CHARACTERS = 300
 _ARGUMENT_LIMIT_CHARACTERS = 4096
 

@@ -10,6 +10,7 @@ What isn't there, or is of another type, is null.
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections import abc
 
@@ -18,6 +19,7 @@ UNLIMITED = "unlimited"
 Mapping = t.Mapping[str, t.Any]
 
 LARGEST_NUMBER = 2.0**64
+_INTEGER = re.compile(r"\s*[+-]?\d{1,20}\s*\Z", re.ASCII)
 # A dictionary is found at the first look, the rest through the abstract class. typing's own takes ten times as long.
 MAPPING_TYPES = (dict, abc.Mapping)
 
@@ -51,11 +53,9 @@ def number(data: t.Any, *keys: str) -> float | None:
     if isinstance(value, (int, float)):
         # Neither infinity nor what is no number; nothing that is counted or measured here is as large.
         return value if abs(value) < LARGEST_NUMBER else None
-    if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            return None
+    if isinstance(value, str) and _INTEGER.match(value):
+        counted = int(value)
+        return counted if abs(counted) < LARGEST_NUMBER else None
     return None
 
 

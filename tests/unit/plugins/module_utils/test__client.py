@@ -344,7 +344,8 @@ class OldModule:
 
 
 def test_old_redis_py_gets_only_what_it_knows() -> None:
-    assert _client.make_connection(ConnectionOptions(unix_socket="/s"), OldModule).path == "/s"
+    allowance = _client.Allowance(1.0)
+    assert _client.make_connection(ConnectionOptions(unix_socket="/s"), OldModule, allowance).path == "/s"
 
 
 def test_reply_of_redis_py_is_text_for_json() -> None:

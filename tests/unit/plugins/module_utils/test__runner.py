@@ -3,34 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import io
-import json
-import shutil
+import resource
 import threading
 import time
 import typing as t
 
 import pytest
-from ansible.module_utils import basic
-from ansible_collections.redisops.persistence.plugins.module_utils._runner import ModuleRunner, module_system
+from ansible_collections.redisops.persistence.plugins.module_utils import _runner
+from ansible_collections.redisops.persistence.plugins.module_utils._runner import CommandRunner
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> t.Any:
-    """A module as ansible-core makes it."""
-    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {}}).encode()
-    monkeypatch.setattr(basic, "_ANSIBLE_ARGS", arguments)
-    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    return basic.AnsibleModule(argument_spec={})
-
-
-@pytest.fixture
-def machine(module: t.Any) -> System:
-    if shutil.which("timeout") is None:
-        pytest.skip("coreutils are not installed")
-    return module_system(module)
+def machine() -> System:
+    return System(runner=CommandRunner())
 
 
 def test_output_code_environment_and_input(machine: System) -> None:
@@ -59,11 +45,49 @@ def test_missing_command(machine: System) -> None:
     assert machine.run(["no-such-command-here"]).rc == 127
 
 
-def test_missing_timeout_is_said_and_nothing_is_run(module: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "get_bin_path", lambda _name: None)
-    result = ModuleRunner(module)(["true"], {}, 1, None)
-    assert result.rc == 127
-    assert "coreutils" in result.stderr
+def test_output_without_end_is_cut_off(machine: System) -> None:
+    began = time.monotonic()
+    result = machine.run(["yes"], timeout_seconds=20)
+    assert (result.rc, result.stdout) == (125, "")
+    assert "bytes" in result.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_what_a_command_started_ends_with_it(machine: System, tmp_path: t.Any) -> None:
+    alive = tmp_path / "alive"
+    machine.run(["sh", "-c", f"(sleep 1.5; touch {alive}) & sleep 20"], timeout_seconds=0.3)
+    time.sleep(1.6)
+    assert not alive.exists()
+
+
+def test_input_that_nobody_reads_holds_nobody_up(machine: System) -> None:
+    began = time.monotonic()
+    assert machine.run(["true"], timeout_seconds=5, stdin="x" * 1_000_000).rc == 0
+    assert machine.run(["sleep", "20"], timeout_seconds=0.3, stdin="x" * 1_000_000).rc == 124
+    assert time.monotonic() - began < 4
+
+
+def test_clients_have_less_memory_than_other_commands(machine: System, tmp_path: t.Any) -> None:
+    client = tmp_path / "redis-cli"
+    client.write_text("#!/bin/sh\nulimit -S -d\n")
+    client.chmod(0o755)
+    assert machine.run([str(client)]).stdout.strip() == str(_runner.CLIENT_MEMORY_BYTES // 1024)
+    soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    shown = "unlimited" if soft == resource.RLIM_INFINITY else str(soft // 1024)
+    assert machine.run(["sh", "-c", "ulimit -S -d"]).stdout.strip() == shown
+
+
+def test_own_memory_is_bounded_and_that_of_commands_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    monkeypatch.setattr(_runner, "OWN_MEMORY_BYTES", 64 * 1024 * 1024)
+    try:
+        assert _runner.limit_own_memory() == before
+        with pytest.raises(MemoryError):
+            bytearray(512 * 1024 * 1024)
+        shown = "unlimited" if before[0] == resource.RLIM_INFINITY else str(before[0] // 1024)
+        assert System(runner=CommandRunner(before)).run(["sh", "-c", "sleep 0.1; ulimit -S -d"]).stdout.strip() == shown
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def test_many_threads_get_their_own_answers_side_by_side(machine: System) -> None:
