@@ -80,6 +80,7 @@ _DETAILS = (
     # redis_config, kernel_setting
     "rewritten",
     "rewrite_reason",
+    "rewrite_refused",
     "conflict",
     "conflicts",
     "boot",
