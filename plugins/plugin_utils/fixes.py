@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import YES, Context
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Fix, ManualFix, Rules
-from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill, fill_command
+from ansible_collections.redisops.persistence.plugins.plugin_utils.text import complete_commands, fill
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping
 
 FixEntry = dict[str, t.Any]
@@ -29,8 +29,10 @@ def decide(fix: Fix, context: Context, values: t.Mapping[str, t.Any]) -> FixEntr
         if condition.when.answer(context) == YES:
             decision, reason = condition.decision, fill(condition.reason, values)
             break
-    # A refused fix shows no command: what must not be done must not be copied either.
-    commands = [] if decision == "refuse" else [fill_command(command, values) for command in fix.commands]
+    # A refused fix shows no command: what must not be done must not be copied either. Nor does one that a condition
+    # leaves to a person: the reason says why its commands would not help.
+    is_shown = decision != "refuse" and (decision != MANUAL or fix.decision == MANUAL)
+    commands = complete_commands(fix.commands, values) if is_shown else []
     return {"id": fix.id, "class": fix.fix_class, "decision": decision, "reason": reason, "commands": commands}
 
 
@@ -40,7 +42,7 @@ def _manual(manual: ManualFix, values: t.Mapping[str, t.Any]) -> FixEntry:
         "class": MANUAL,
         "decision": MANUAL,
         "reason": fill(manual.reason, values),
-        "commands": [fill_command(command, values) for command in manual.commands],
+        "commands": complete_commands(manual.commands, values),
     }
 
 
