@@ -17,6 +17,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     remediation_run,
     remediation_screen,
     rollback,
+    run_again,
 )
 
 OPTIONS: dict[str, dict[str, t.Any]] = {
@@ -66,7 +67,11 @@ class ActionModule(ActionBase):
             remediation_run.write_record(options["record_path"], host, document, check_mode)
         if options["show"] and conclusion.remediations:
             run_id = str(document.get("run_id") or "") or None
-            output.say(remediation_screen.render_outcome(conclusion.remediations, host, check_mode, run_id))
+            output.say(
+                remediation_screen.render_outcome(
+                    conclusion.remediations, host, check_mode, run_id, run_again.this_run()
+                )
+            )
         return {
             "changed": False,
             "reachable": bool(plan.get("reachable", True) and trouble.get("reachable", True)),

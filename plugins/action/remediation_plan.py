@@ -14,6 +14,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     output,
     remediation_run,
     remediation_screen,
+    run_again,
     run_identity,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import build_plan
@@ -77,7 +78,7 @@ class ActionModule(ActionBase):
                     options["record_dir"], host, result["instances"], self._task.check_mode
                 )
         if options["show"]:
-            output.say(remediation_screen.render_plan(result, host, self._task.check_mode))
+            output.say(remediation_screen.render_plan(result, host, self._task.check_mode, run_again.this_run()))
         return result
 
 

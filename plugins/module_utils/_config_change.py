@@ -24,10 +24,21 @@ from ansible_collections.redisops.persistence.plugins.module_utils._config_drift
     compare,
     compare_modules,
     compare_users,
-    content_digest,
     file_settings,
     read_configuration_file,
     why_not_writable,
+)
+from ansible_collections.redisops.persistence.plugins.module_utils._config_rewrite import (
+    WHY_NO_LINK,
+    ConfigPlace,
+    FileState,
+    lost_lines,
+    open_place,
+    process_start_unix,
+    server_umask,
+    why_directory_would_go,
+    why_file_would_suffer,
+    why_lines_would_change,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._config_session import (
     ConfigFailure,
@@ -107,14 +118,16 @@ def change_configuration(parameters: t.Mapping[str, t.Any], system: System, chec
         "refused": {},
         "rewritten": False,
         "rewrite_reason": None,
+        "rewrite_refused": False,
     }
     try:
         wanted = read_wishes(parameters["parameters"] or {})
         expected = read_wishes(parameters["expected"] or {})
         own_names = read_names([*wanted, *(parameters["own_parameters"] or [])])
-        assumed = read_wishes(parameters["assumed"] or {}) if check_mode else {}
+        assumed = read_wishes(parameters["assumed"] or {})
+        in_file = read_wishes(parameters["expected_in_file"] or {})
         with closing(open_session(parameters, system, Gaps())) as session:
-            run = _Run(session, system, check_mode, result, assumed)
+            run = _Run(session, system, check_mode, result, assumed, in_file)
             run.set_all(wanted, expected)
             if parameters["rewrite"] != "no":
                 run.rewrite(own_names, parameters["rewrite"] == "yes")
@@ -236,9 +249,11 @@ class _Run:
         check_mode: bool,
         result: dict[str, t.Any],
         assumed: t.Mapping[str, str],
+        in_file: t.Mapping[str, str],
     ) -> None:
         self._session = session
         self._assumed = assumed
+        self._in_file = in_file
         self._system = system
         self._check_mode = check_mode
         self._result = result
@@ -401,7 +416,7 @@ class _Run:
         except ConfigFailure as failure:
             if must:
                 raise
-            self._result.update(rewritten=False, rewrite_reason=failure.message)
+            self._result.update(rewritten=False, rewrite_reason=failure.message, rewrite_refused=True)
 
     def _rewrite(self, own_names: t.Sequence[str], must: bool) -> None:
         running = self._running_afterwards()
@@ -413,25 +428,94 @@ class _Run:
         if drift.is_empty:
             self._result["rewrite_reason"] = f"{file.path} has the running values already."
             return
-        if not self._check_mode:
-            before = content_digest(self._system, file)
-            self._session.send("CONFIG", "REWRITE")
-            self._result["rewritten"] = True
-            if before is not None and before == content_digest(self._system, file):
-                self._result["rewrite_reason"] = f"{file.path} is the same after CONFIG REWRITE."
+        place = self._place_of(file)
+        try:
+            before = self._check_losses(place, file, drift)
+            if not self._check_mode and not self._send_rewrite(place, before, file.path, drift):
                 return
+        finally:
+            place.close()
         self._result["rewritten"] = True
         self._note_file(file, drift)
+
+    def _place_of(self, file: ConfigurationFile) -> ConfigPlace:
+        """What a rewrite would lose can only be known where the file can be read."""
+        place = None if self._pid is None or file.lines is None else open_place(self._system, self._pid, file.path)
+        if place is None:
+            raise ConfigFailure(
+                f"What a rewrite would lose can't be seen: {file.problem or file.path + ' can not be read.'} "
+                "Run on the server's host, as root or as the server's user."
+            )
+        return place
+
+    def _check_losses(self, place: ConfigPlace, file: ConfigurationFile, drift: Drift) -> FileState:
+        """The file as it is. Raises where a rewrite would lose or open something, whoever asks for it."""
+        assert self._pid is not None
+        try:
+            if place.is_link():
+                raise ConfigFailure(f"{file.path}: {WHY_NO_LINK}")
+            state = place.read()
+        except OSError as error:
+            raise ConfigFailure(f"{file.path} can't be read ({error.strerror or error}).") from None
+        others = self._changed_since(drift)
+        if others:
+            raise ConfigFailure(
+                f"Somebody else has set it since: {clean_sentence(others)}. A rewrite would make that permanent."
+            )
+        started = process_start_unix(self._system, self._pid)
+        problem = why_lines_would_change(drift, state, started, self._in_file) or why_file_would_suffer(state, server_umask(self._system, self._pid))
+        if problem is None and file.problem is not None:
+            raise ConfigFailure(file.problem)
+        if problem is not None:
+            raise ConfigFailure(f"{file.path}: {problem}")
+        return state
+
+    def _changed_since(self, drift: Drift) -> list[str]:
+        """Our parameters that have another value by now than we gave them."""
+        return [
+            name
+            for name, (_written, running) in drift.own.items()
+            if name in self._assumed and not in_force(name, self._assumed[name], running)
+        ]
+
+    def _send_rewrite(self, place: ConfigPlace, before: FileState, path: str, drift: Drift) -> bool:
+        """Whether the file has changed. Raises, with the old file back in place, where more changed than was meant to."""
+        self._session.send("CONFIG", "REWRITE")
+        allowed = {kind_name(name) for name in (*drift.own, *drift.foreign)}
+        try:
+            after = place.read()
+            lost = lost_lines(before.content, after.content, allowed)
+        except OSError as error:
+            lost = [f"the file itself ({error.strerror or error})"]
+        else:
+            if after.content == before.content:
+                self._result.update(rewritten=True, rewrite_reason=f"{path} is the same after CONFIG REWRITE.")
+                return False
+        if not lost:
+            return True
+        try:
+            place.put_back(before)
+        except OSError as error:
+            raise ConfigFailure(
+                f"CONFIG REWRITE has lost or changed what it should not: {clean_sentence(lost)}; and the file of before "
+                f"could not be put back ({error.strerror or error})."
+            ) from None
+        raise ConfigFailure(
+            f"CONFIG REWRITE would lose or change what it should not: {clean_sentence(lost)}. {path} is as it was."
+        )
 
     def _running_afterwards(self) -> dict[str, str]:
         """All parameters as they run, or would run in check mode after this call and what was to come before it."""
         running = self._session.get_all()
-        assumed = {name: value for name, value in self._assumed.items() if name in running}
+        assumed = {name: value for name, value in self._assumed.items() if name in running and self._check_mode}
         return {**running, **assumed, **self._set}
 
     def _check_rewritable(self, file: ConfigurationFile, running: t.Mapping[str, str]) -> None:
         if not file.path:
             raise ConfigFailure(str(file.problem))
+        problem = why_directory_would_go(running)
+        if problem is not None:
+            raise ConfigFailure(problem)
         state = read_state(self._system, self._session.run_id)
         if state is not None and running.get(PARAMETER) == UNBLOCKED:
             raise ConfigFailure("An emergency unblock stands: a rewrite would make it permanent.")
@@ -449,8 +533,7 @@ class _Run:
         drift = compare(running, file.lines, own_names)
         if file.problem is not None:
             drift.unknown.append(file.problem)
-        if drift.own and not (drift.foreign or drift.unknown):
-            # These are asked only where nothing else stands in the way.
+        if not drift.is_empty:
             drift.foreign.extend(compare_users(self._session, running, file.lines))
             drift.foreign.extend(compare_modules(self._session, file.lines))
         return drift

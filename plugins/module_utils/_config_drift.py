@@ -91,16 +91,6 @@ def read_configuration_file(system: System, session: ConfigSession, pid: int | N
     return ConfigurationFile(path, place, lines, problem)
 
 
-def content_digest(system: System, file: ConfigurationFile) -> str | None:
-    """What tells whether the file was changed; None where it can't be read."""
-    if file.place is None:
-        return None
-    try:
-        return hashlib.sha256(system.read_bytes(file.place, 16 * 1024 * 1024)).hexdigest()
-    except OSError:
-        return None
-
-
 def file_settings(lines: t.Sequence[list[str]]) -> dict[str, str]:
     """{parameter, in one spelling: value}; the limits of the output buffers, a line a class, together."""
     settings = {kind_name(name): value for name, value in settings_of(lines).items() if name not in DIRECTIVES}

@@ -27,8 +27,6 @@ attributes:
     support: full
   idempotent:
     support: full
-    details:
-      - Where the configuration file can't be read, O(rewrite=yes) rewrites it each time, and reports that as a change.
 author:
   - The redisops.persistence contributors (@redisops)
 options:
@@ -54,7 +52,9 @@ options:
     default: 'no'
     choices:
       'no': Don't.
-      'yes': Do, if the file differs from the running values. The task fails where that is not possible.
+      'yes': >-
+        Do, if the file differs from the running values. The task fails where that is not possible, or where something would be lost (see
+        the notes).
       if_only_drift: >-
         Do, if the only parameters that differ are those in O(parameters) and O(own_parameters), and no ACL user and no module was added at
         run time. Otherwise RV(rewrite_reason) says what is in the way. A rewrite makes all running values permanent, also those that
@@ -66,14 +66,27 @@ options:
     default: []
   assumed:
     description:
-      - Values that earlier tasks of the same run would have set by now. In check mode O(rewrite) is foretold as if they ran.
-      - Not used otherwise.
+      - Values that earlier tasks of the same run have set, or in check mode would have set, by now. In check mode O(rewrite) is foretold as if
+        they ran.
+      - Otherwise a parameter that has another value by now was set by somebody else, and the file is not rewritten.
+    type: dict
+    default: {}
+  expected_in_file:
+    description:
+      - For parameters in it, the value that the configuration file is expected to have before it is rewritten. Where it has another one,
+        somebody has edited it, and it is not rewritten.
     type: dict
     default: {}
 notes:
   - The user needs C(+info +config|get +config|set), for O(rewrite) also C(+config|rewrite), and for O(rewrite=if_only_drift) also C(+acl|list)
     and, where modules are loaded, C(+module|list).
   - While an emergency unblock of M(redisops.persistence.redis_emergency_unblock) stands, the configuration file is not rewritten.
+  - The file is never rewritten where a line of it would be lost or undone, or a value would become permanent that nobody has put into a
+    file. That is where the running C(dir) is empty (a deleted or unmounted directory), where the file was changed after the start of the
+    server and differs from it in more than what this module was told to keep, where it includes other files, where it is a link, where
+    passwords in it would become readable for others, and where a master, a password, an ACL user or a module was set at run time.
+  - After a rewrite the file is compared with what it was. Where more has changed than was meant to, the old file is put back, and the task
+    fails.
   - To compare the configuration file, the module must run on the server's host, with the right to read it.
 seealso:
   - module: redisops.persistence.redis_persistence_info
@@ -190,6 +203,11 @@ rewrite_reason:
   returned: always
   type: str
   sample: The server is running without a configuration file.
+rewrite_refused:
+  description: Whether the file was left as it is although it differs from the running values, since a rewrite is not safe.
+  returned: always
+  type: bool
+  sample: false
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -207,6 +225,7 @@ def main() -> None:
             "rewrite": {"type": "str", "default": "no", "choices": ["no", "yes", "if_only_drift"]},
             "own_parameters": {"type": "list", "elements": "str", "default": []},
             "assumed": {"type": "dict", "default": {}},
+            "expected_in_file": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

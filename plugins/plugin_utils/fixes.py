@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import YES, Context
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Fix, ManualFix, Rules
-from ansible_collections.redisops.persistence.plugins.plugin_utils.text import fill, fill_command
+from ansible_collections.redisops.persistence.plugins.plugin_utils.text import complete_commands, fill
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import Mapping
 
 FixEntry = dict[str, t.Any]
@@ -28,10 +28,12 @@ def decide(fix: Fix, context: Context, values: t.Mapping[str, t.Any]) -> FixEntr
     for condition in fix.conditions:
         if condition.when.answer(context) == YES:
             decision, reason = condition.decision, fill(condition.reason, values)
-            templates = fix.commands if condition.commands is None else condition.commands
+            # What a condition leaves to a person shows the condition's own commands: those of the fix would not help.
+            templates = fix.commands if decision != MANUAL or fix.decision == MANUAL else []
+            templates = templates if condition.commands is None else condition.commands
             break
     # A refused fix shows no command: what must not be done must not be copied either.
-    commands = [] if decision == "refuse" else [fill_command(command, values) for command in templates]
+    commands = [] if decision == "refuse" else complete_commands(templates, values)
     return {"id": fix.id, "class": fix.fix_class, "decision": decision, "reason": reason, "commands": commands}
 
 
@@ -41,7 +43,7 @@ def _manual(manual: ManualFix, values: t.Mapping[str, t.Any]) -> FixEntry:
         "class": MANUAL,
         "decision": MANUAL,
         "reason": fill(manual.reason, values),
-        "commands": [fill_command(command, values) for command in manual.commands],
+        "commands": complete_commands(manual.commands, values),
     }
 
 

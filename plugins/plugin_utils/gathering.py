@@ -19,7 +19,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.redisops.persistence.plugins.module_utils._options import PLACE_OPTIONS
-from ansible_collections.redisops.persistence.plugins.plugin_utils import host_trouble, output
+from ansible_collections.redisops.persistence.plugins.plugin_utils import host_trouble, output, run_again
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import diagnose
 from ansible_collections.redisops.persistence.plugins.plugin_utils.expressions import HAS_JMESPATH
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import RuleError, Rules, load_rules
@@ -97,11 +97,15 @@ def rules_for(options: Values) -> Rules:
 def judge(evidence: Result, rules: Rules, name: str) -> list[dict[str, t.Any]]:
     """One diagnosis for each server of the evidence; ``name`` is what a message calls it."""
     try:
-        return diagnose(evidence, rules)
+        diagnoses = diagnose(evidence, rules)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise output.refusal(
             f"{name}: this evidence can't be diagnosed ({type(error).__name__}: {error}). Is it complete?"
         ) from None
+    again = run_again.this_run()
+    for fix in (fix for diagnosis in diagnoses for fix in diagnosis["fixes"]):
+        fix["commands"] = [again.complete(command, name) for command in fix["commands"]]
+    return diagnoses
 
 
 def host_of(task_vars: Values) -> str:

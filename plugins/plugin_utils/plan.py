@@ -43,6 +43,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_end impo
     action_of,
     decide_end,
     entry_of,
+    parameters_before,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Policy
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules
@@ -227,12 +228,12 @@ class _Draft:
         self.fixes = kept + list(by_id.values())
 
 
-def _own_parameters(actions: t.Iterable[Action], address: str) -> frozenset[str]:
-    names: set[str] = set()
+def _own_parameters(actions: t.Iterable[Action], address: str) -> dict[str, str | None]:
+    own: dict[str, str | None] = {}
     for action in actions:
         if action["fix"] in CONFIG_FIXES and action["address"] == address:
-            names.update(mapping(action, "arguments", "parameters"))
-    return frozenset(names)
+            own.update(parameters_before(mapping(action, "arguments"), entries(action, "changes")))
+    return own
 
 
 def build_plan(
@@ -399,7 +400,7 @@ def _done_by(situation: Situation, changed: abc.Set[str | None], plan: Mapping |
     if plan is None or planned is None:
         return Done(was_incident=address in changed, unblocked=None)
     mine = [dict(action) for action in entries(plan, "actions") if action.get("address") == address]
-    own: frozenset[str] = _own_parameters(mine, address) if address in changed else frozenset()
+    own = _own_parameters(mine, address) if address in changed else {}
     drift: list[str] | None = []
     if situation.opted_in(REWRITE):
         drift = plan_settings.drift_before(situation)

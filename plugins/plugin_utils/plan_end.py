@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posixpath
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes, _save_guard
 from ansible_collections.redisops.persistence.plugins.module_utils._dump import facts_of_instance, judge_dump
@@ -32,13 +32,11 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case imp
     need_server,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_settings import (
-    STOP_WRITES,
     rewrite_config,
     stop_writes,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
-    entries,
     integer,
     mapping,
     number,
@@ -68,13 +66,14 @@ class Done:
     """What a run has changed, or will have, of one server.
 
     :param was_incident: something was changed to cure it, so that a save has to show the cure.
-    :param parameters: run-time parameters that were changed and that its configuration file doesn't have.
+    :param parameters: run-time parameters that were changed and that its configuration file doesn't have, each with
+        its running value before (null: not known).
     :param drift: parameters that differed from the file before; null: not known.
     :param unblocked: writes are let through for a while; the timer of that puts the parameter back. Null: not known.
     """
 
     was_incident: bool = False
-    parameters: frozenset[str] = frozenset()
+    parameters: t.Mapping[str, str | None] = field(default_factory=dict)
     drift: tuple[str, ...] | None = None
     unblocked: bool | None = False
 
@@ -103,9 +102,9 @@ def decide_end(situation: Situation, done: Done) -> list[Decided]:
     writes = _stop_writes(situation, done, will_save)
     if writes is not None:
         decided.append(writes)
-    own = set(done.parameters)
+    own = dict(done.parameters)
     if writes is not None and writes[1] is not None and situation.policy.selects(STOP_WRITES_FIX):
-        own.add(STOP_WRITES)
+        own.update(parameters_before(writes[1].arguments, writes[1].changes))
     kept = _rewrite(situation, done, own)
     if kept is not None:
         decided.append(kept)
@@ -308,7 +307,14 @@ def _stop_writes(situation: Situation, done: Done, will_save: bool) -> Decided |
     return (entry_of(situation, STOP_WRITES_FIX, APPLY, reason, work), work) if work.changes else None
 
 
-def _rewrite(situation: Situation, done: Done, own: set[str]) -> Decided | None:
+def parameters_before(arguments: Mapping, changes: t.Iterable[Mapping]) -> dict[str, str | None]:
+    """{parameter that a fix sets: its running value before, or null}."""
+    before = {change.get("what"): change.get("before") for change in changes}
+    values = {name: before.get(_changes.parameter(name)) for name in mapping(arguments, "parameters")}
+    return {name: value if isinstance(value, str) else None for name, value in values.items()}
+
+
+def _rewrite(situation: Situation, done: Done, own: dict[str, str | None]) -> Decided | None:
     """By default only for our own changes, where they are all that differs from the file."""
     is_offered = REWRITE in situation.incident_fixes | situation.risk_fixes
     is_asked_for = situation.opted_in(REWRITE) and (is_offered or done.drift)

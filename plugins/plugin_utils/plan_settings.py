@@ -18,6 +18,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._boot_file im
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._boot_settings import Setting
 from ansible_collections.redisops.persistence.plugins.module_utils._config_defaults import DEFAULTS
+from ansible_collections.redisops.persistence.plugins.module_utils._config_values import in_force
 from ansible_collections.redisops.persistence.plugins.module_utils._kernel_settings import (
     OVERCOMMIT,
     TRANSPARENT_HUGE_PAGES,
@@ -212,8 +213,12 @@ def drift_before(situation: Situation) -> list[str] | None:
     return sorted({*drifted, *silent})
 
 
-def rewrite_config(situation: Situation, own_parameters: t.Iterable[str], drift: list[str] | None) -> Work:
-    """CONFIG REWRITE, so that what we have changed outlives a restart, and nothing else becomes permanent with it."""
+def rewrite_config(situation: Situation, own: t.Mapping[str, str | None], drift: list[str] | None) -> Work:
+    """CONFIG REWRITE, so that what we have changed outlives a restart, and nothing else becomes permanent with it.
+
+    :param own: {parameter that we change: its running value before, or None where that is not known}.
+    :param drift: parameters that differed from the file before.
+    """
     need_server(situation)
     forbid_hijack(situation)
     path = text(situation.case.redis, "config_file")
@@ -221,8 +226,9 @@ def rewrite_config(situation: Situation, own_parameters: t.Iterable[str], drift:
         raise CannotFix(REFUSE, "The server runs without a configuration file.")
     if path is None:
         raise CannotFix(MANUAL, "The configuration file is not known.")
-    own = sorted(own_parameters)
-    foreign = None if drift is None else [name for name in drift if name not in own]
+    forbid_losing_the_directory(situation)
+    names = sorted(own)
+    foreign = None if drift is None else [name for name in drift if name not in own or _is_edited(situation, own, name)]
     rewrite = "if_only_drift"
     if foreign is None or foreign:
         if not situation.opted_in("rewrite_config"):
@@ -236,6 +242,29 @@ def rewrite_config(situation: Situation, own_parameters: t.Iterable[str], drift:
     change = _changes.change(_changes.configuration_file(path), "as at the start", "running values")
     # In check mode the fixes before have set nothing: the prediction needs to know what they would have set.
     values = mapping(situation.case.redis, "config")
-    assumed = {name: str(values[name]) for name in own if name in values}
-    arguments = {"parameters": {}, "rewrite": rewrite, "own_parameters": own, "assumed": assumed}
+    arguments = {
+        "parameters": {},
+        "rewrite": rewrite,
+        "own_parameters": names,
+        "assumed": {name: str(values[name]) for name in names if name in values},
+        "expected_in_file": {name: before for name, before in sorted(own.items()) if before is not None},
+    }
     return Work(arguments, [change])
+
+
+def forbid_losing_the_directory(situation: Situation) -> None:
+    """Raises CannotFix where CONFIG REWRITE would take the dir line out of the file."""
+    directory = situation.case.config.get("dir")
+    if isinstance(directory, str) and not directory.startswith("/"):
+        raise CannotFix(
+            REFUSE,
+            "The running dir is empty, as the directory was deleted or unmounted: a rewrite would take the dir line out "
+            "of the file.",
+        )
+
+
+def _is_edited(situation: Situation, own: t.Mapping[str, str | None], name: str) -> bool:
+    """Whether the file has something else of our parameter than it had in force: an edit that a rewrite would undo."""
+    written = text(situation.case.redis, "config_file_settings", name)
+    before = own.get(name)
+    return written is not None and before is not None and not in_force(name, written, before)

@@ -47,15 +47,16 @@ VERIFY = "verify"
 PHASE_APPLY = "apply"
 # Tags that choose among what a run does. Any other tag is the caller's own, for the role as a whole.
 OUR_TAGS = frozenset((*FIX_IDS, "plan", PHASE_APPLY, VERIFY))
-# Fixes that need more than to be asked for, as one types it after the switch; the value is a placeholder.
+# Fixes that need more than to be asked for: the variable, and what it takes. Only the operator knows the value, so it is
+# told in words and never stands as a placeholder in a command.
 VALUES_TO_GIVE = {
-    "pids_limit": "remediate_pids_limit=NUMBER",
-    "cgroup_memory": "remediate_cgroup_memory_bytes=BYTES",
-    "maxmemory": "remediate_maxmemory=BYTES",
-    "save_points": "'remediate_save_points=\"SECONDS CHANGES\"'",
-    "rescue": "remediate_rescue_dir=DIRECTORY",
-    "recreate_dir": "remediate_rescue_dir=DIRECTORY",
-    "unit_sandbox": "remediate_rescue_dir=DIRECTORY",
+    "pids_limit": ("remediate_pids_limit", "a number of processes"),
+    "cgroup_memory": ("remediate_cgroup_memory_bytes", "a size such as 4G"),
+    "maxmemory": ("remediate_maxmemory", "a size such as 4gb"),
+    "save_points": ("remediate_save_points", "pairs of seconds and changes"),
+    "rescue": ("remediate_rescue_dir", "a directory of the host with room for a copy"),
+    "recreate_dir": ("remediate_rescue_dir", "a directory of the host with room for a copy"),
+    "unit_sandbox": ("remediate_rescue_dir", "a directory of the host with room for a copy"),
 }
 NOT_ALLOWED = "is not in remediate_allowed_dirs."
 # What others read of the same variables.
@@ -132,9 +133,9 @@ def is_selected(run_tags: abc.Set[str], own_tags: abc.Set[str]) -> bool:
 
 
 def how_to_ask(fix_id: str) -> str:
-    """What to add to the command line so that a fix is applied that waits to be asked for."""
+    """What to add to the command line so that a fix is applied that waits to be asked for, in words."""
     value = VALUES_TO_GIVE.get(fix_id)
-    return f"-e {PREFIX}opt_in_{fix_id}=true" + (f" -e {value}" if value else "")
+    return f"-e {PREFIX}opt_in_{fix_id}=true" + (f", and with {value[0]}: {value[1]}" if value else "")
 
 
 def _texts(name: str, value: t.Any) -> list[str]:

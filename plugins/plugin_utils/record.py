@@ -86,6 +86,7 @@ _DETAILS = (
     # redis_config, kernel_setting
     "rewritten",
     "rewrite_reason",
+    "rewrite_refused",
     "conflict",
     "conflicts",
     "boot",

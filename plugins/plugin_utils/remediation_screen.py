@@ -23,12 +23,15 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import
     FIX_IDS,
     NOT_ALLOWED,
     PREFIX,
+    VALUES_TO_GIVE,
     how_to_ask,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rollback import Undone
+from ansible_collections.redisops.persistence.plugins.plugin_utils.run_again import Invocation
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import (
     INDENT,
     MARGIN,
+    end_sentence,
     header,
     headline,
     labelled,
@@ -63,6 +66,13 @@ _DECISIONS = {
 _ADDRESS = re.compile(r"unix:(?P<socket>/[\w./-]+)|(?P<host>[\w.-]+|\[[\w.:%]+\]):(?P<port>\d+)", re.ASCII)
 
 
+class Next(t.NamedTuple):
+    """What the next command is made of: how this run was started, and the host."""
+
+    again: Invocation
+    host: str
+
+
 class Parts(t.NamedTuple):
     """The fixes of a server as an operator asks for them.
 
@@ -91,7 +101,7 @@ def parts_of(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> Parts:
     return parts
 
 
-def render_plan(result: Mapping, host: str, check_mode: bool) -> str:
+def render_plan(result: Mapping, host: str, check_mode: bool, again: Invocation = Invocation()) -> str:
     """The plan of one host: for each server a verdict, the fixes, what would change and what is left to type."""
     if result.get("error") or not entries(result, "diagnoses"):
         return render_host({**result, "instances": result.get("diagnoses")}, host)
@@ -100,7 +110,7 @@ def render_plan(result: Mapping, host: str, check_mode: bool) -> str:
     def make(diagnosis: Mapping) -> str:
         item = items.get(mapping(diagnosis, "instance").get("address")) or {}
         lines = [header(diagnosis, host), *wrap(headline(diagnosis), MARGIN)]
-        return "\n".join(lines + _fixes(entries(item, "plan"), diagnosis, check_mode))
+        return "\n".join(lines + _fixes(entries(item, "plan"), diagnosis, check_mode, Next(again, host)))
 
     screens = [shown(diagnosis, host, make) for diagnosis in entries(result, "diagnoses")]
     foot = ""
@@ -109,7 +119,7 @@ def render_plan(result: Mapping, host: str, check_mode: bool) -> str:
     return "\n" + "\n\n".join(screens) + "\n" + foot
 
 
-def _fixes(plan: t.Sequence[Mapping], diagnosis: Mapping, check_mode: bool) -> list[str]:
+def _fixes(plan: t.Sequence[Mapping], diagnosis: Mapping, check_mode: bool, following: Next) -> list[str]:
     lines: list[str] = []
     for fix in plan:
         if fix.get("decision") == "apply":
@@ -118,8 +128,8 @@ def _fixes(plan: t.Sequence[Mapping], diagnosis: Mapping, check_mode: bool) -> l
     for decision in ("opt_in", "refuse", MANUAL):
         for fix in parts.urgent:
             if fix.get("decision") == decision:
-                lines.extend(_not_applied(fix, diagnosis, _COMMANDS_LIMIT))
-    lines.extend(_later(parts.later, diagnosis))
+                lines.extend(_not_applied(fix, diagnosis, _COMMANDS_LIMIT, following))
+    lines.extend(_later(parts.later, diagnosis, following))
     lines.extend(_left_out(parts.left_out))
     return lines or [f"{MARGIN}Nothing to do."]
 
@@ -138,7 +148,7 @@ def _is_step(reason: str) -> bool:
     return reason.startswith("It is a step of ")
 
 
-def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int) -> list[str]:
+def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int, following: Next) -> list[str]:
     """What is not done, why, how to ask for it, and what to type instead."""
     name, decision, reason = str(fix.get("id")), str(fix.get("decision")), plain(fix.get("reason"))
     if name == VERIFY:
@@ -148,19 +158,30 @@ def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int) -> list[
     else:
         words = _DECISIONS.get(decision, plain(decision))
         lines = labelled("Not done", f"{plain(name)} ({words})" + (f" - {reason}" if reason else ""))
-    return lines + _asking(fix, diagnosis) + _commands(fix, commands_limit)
+    return lines + _asking(fix, diagnosis, following) + _commands(fix, commands_limit)
 
 
-def _asking(fix: Mapping, diagnosis: Mapping) -> list[str]:
-    """What to add to the command line so that it is done; nothing where no variable decides that."""
+def _asking(fix: Mapping, diagnosis: Mapping, following: Next) -> list[str]:
+    """What to type so that it is done; nothing where no variable decides that."""
     name, reason = str(fix.get("id")), str(fix.get("reason"))
     directory = text(diagnosis, "instance", "dir")
+    if fix.get("decision") == "opt_in" and name in VALUES_TO_GIVE:
+        return wrap(f"ask for it with {how_to_ask(name)}", INDENT + "      ", first=INDENT + "  ")
     if fix.get("decision") == "opt_in" and name in FIX_IDS:
-        return wrap_command(how_to_ask(name), f"{INDENT}  ask for it with  ", INDENT + "      ")
+        return _playbook(following, "remediate", {f"{PREFIX}opt_in_{name}": "true"}, "ask for it with  ")
     if fix.get("decision") == "refuse" and reason.endswith(NOT_ALLOWED) and directory and _can_be_typed(directory):
         allowed = shlex.quote(json.dumps({"remediate_allowed_dirs": [directory]}))
-        return wrap_command(f"-e {allowed}", f"{INDENT}  allow it with  ", INDENT + "      ")
+        command = f"{following.again.playbook('remediate', following.host)} -e {allowed}"
+        return wrap_command(command, f"{INDENT}  allow it with  ", INDENT + "      ")
     return []
+
+
+def _playbook(following: Next, name: str, variables: dict[str, str], label: str = "$ ") -> list[str]:
+    """A playbook of ours for this host, started as this run was: it works as it is pasted."""
+    command = following.again.playbook(name, following.host, variables)
+    note = following.again.note
+    lines = wrap_command(command, f"{INDENT}  {label}", INDENT + "      ")
+    return lines + (wrap(note, INDENT + "      ") if note else [])
 
 
 def _commands(fix: Mapping, limit: int) -> list[str]:
@@ -175,13 +196,13 @@ def _can_be_typed(directory: str) -> bool:
     return plain(directory) == directory and not re.search("{[{%#]", directory)
 
 
-def _later(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> list[str]:
+def _later(fixes: t.Sequence[Mapping], diagnosis: Mapping, following: Next) -> list[str]:
     """What only lowers a risk, in short: nobody does it in an incident."""
     named = [fix for fix in fixes if fix.get("id") != MANUAL]
     lines: list[str] = []
     if not is_failing(diagnosis) and not will_fail(diagnosis):
         for fix in named:
-            lines.extend(_lowers_a_risk(fix, diagnosis))
+            lines.extend(_lowers_a_risk(fix, diagnosis, following))
         named = []
     words = [f"{plain(fix.get('id'))} ({_DECISIONS.get(str(fix.get('decision')), '')})" for fix in named]
     by_hand = sum(fix.get("id") == MANUAL for fix in fixes)
@@ -192,12 +213,11 @@ def _later(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> list[str]:
     return lines
 
 
-def _lowers_a_risk(fix: Mapping, diagnosis: Mapping) -> list[str]:
+def _lowers_a_risk(fix: Mapping, diagnosis: Mapping, following: Next) -> list[str]:
     name = str(fix.get("id"))
     if fix.get("decision") == "opt_in" and name in FIX_IDS:
-        label = labelled("On request", f"{name}:")[0]
-        return wrap_command(how_to_ask(name), f"{label}  ", INDENT + "      ")
-    return _not_applied(fix, diagnosis, 0)
+        return labelled("On request", f"{name}: {how_to_ask(name)}")
+    return _not_applied(fix, diagnosis, 0, following)
 
 
 def _left_out(fixes: t.Sequence[Mapping]) -> list[str]:
@@ -256,21 +276,23 @@ def render_refused_saves(decided: t.Sequence[Mapping], host: str) -> str:
 
 
 def render_outcome(
-    remediations: t.Sequence[Mapping], host: str, check_mode: bool = False, run_id: str | None = None
+    remediations: t.Sequence[Mapping],
+    host: str,
+    check_mode: bool = False,
+    run_id: str | None = None,
+    again: Invocation = Invocation(),
 ) -> str:
     """The outcome of one host: the result of each server with its reason, the proof, and what is left.
 
     :param run_id: of the record that holds what was changed; null where there is none.
+    :param again: how this run was started.
     """
-    screens = [shown(document, host, lambda one: _outcome(one, host, check_mode)) for document in remediations]
+    following = Next(again, host)
+    screens = [shown(document, host, lambda one: _outcome(one, following, check_mode)) for document in remediations]
     foot = ""
     if run_id and not check_mode and any(_can_be_undone(document) for document in remediations):
-        command = (
-            "ansible-playbook redisops.persistence.rollback "
-            f"--limit {shlex.quote(plain(host))} -e remediate_record={run_id}"
-        )
-        label = labelled("To undo it", "with the inventory of this run:")
-        foot = "\n".join(["", *label, *wrap_command(command, INDENT + "  $ ", INDENT + "      "), ""])
+        label = labelled("To undo it", "type:")
+        foot = "\n".join(["", *label, *_playbook(following, "rollback", {"remediate_record": run_id}), ""])
     return "\n" + "\n\n".join(screens) + "\n" + foot
 
 
@@ -278,7 +300,8 @@ def _can_be_undone(document: Mapping) -> bool:
     return any(change.get("reversible") for change in entries(document, "changes"))
 
 
-def _outcome(document: Mapping, host: str, check_mode: bool) -> str:
+def _outcome(document: Mapping, following: Next, check_mode: bool) -> str:
+    host = following.host
     instance = mapping(document, "instance")
     server = " ".join(plain(instance[key]) for key in ("server", "version", "role") if instance.get(key))
     place = plain(instance.get("address") or "unknown address")
@@ -286,7 +309,7 @@ def _outcome(document: Mapping, host: str, check_mode: bool) -> str:
     proof = mapping(document, "proof")
     after = mapping(proof, "diagnosis_after") or mapping(document, "diagnosis_before")
     is_well = not is_failing(after) and not will_fail(after)
-    left = [] if is_well or (check_mode and changes) else _left(entries(document, "left"), after, host)
+    left = [] if is_well or (check_mode and changes) else _left(document, after, following)
     reason = plain(document.get("reason"))
     if left and document.get("result") == "refused" and not check_mode:
         reason = f"It still can't save: {state_title(after)}."  # why stands below
@@ -307,51 +330,63 @@ def _result(document: Mapping, check_mode: bool) -> str:
     return plain(result.upper() if result == "failed" else result)
 
 
-def _left(fixes: t.Sequence[Mapping], diagnosis: Mapping, host: str) -> list[str]:
+def _left(document: Mapping, diagnosis: Mapping, following: Next) -> list[str]:
     """What still helps a server that can't save, with what to type."""
-    urgent = [fix for fix in parts_of(fixes, diagnosis).urgent if fix.get("id") != VERIFY]
+    urgent = [fix for fix in parts_of(entries(document, "left"), diagnosis).urgent if fix.get("id") != VERIFY]
     by_hand = [fix for fix in urgent if fix.get("id") == MANUAL]
     lines: list[str] = []
     for fix in (fix for fix in urgent if fix.get("id") != MANUAL):
         if fix.get("decision") == "apply":
-            lines.extend(labelled("Left", f"{plain(fix.get('id'))} - run again"))
+            lines.extend(_safe_but_left(fix, document, diagnosis, following))
         else:
-            lines.extend(_not_applied(fix, diagnosis, _COMMANDS_AT_THE_END))
+            lines.extend(_not_applied(fix, diagnosis, _COMMANDS_AT_THE_END, following))
     for fix in by_hand[:_MANUAL_LIMIT]:
-        lines.extend(_not_applied(fix, diagnosis, _COMMANDS_AT_THE_END))
+        lines.extend(_not_applied(fix, diagnosis, _COMMANDS_AT_THE_END, following))
     if len(by_hand) > _MANUAL_LIMIT:
         lines.append(f"{INDENT}… and {len(by_hand) - _MANUAL_LIMIT} more: report.json has them")
-    return lines + _writes(diagnosis, host)
+    return lines + _writes(diagnosis, following)
 
 
-def _writes(diagnosis: Mapping, host: str) -> list[str]:
+def _safe_but_left(fix: Mapping, document: Mapping, diagnosis: Mapping, following: Next) -> list[str]:
+    """A fix that may be applied, and that the server still seems to need.
+
+    Another run helps only where this one has not tried it: what was done and was not enough would be done again for ever.
+    """
+    name = plain(fix.get("id"))
+    tried = {other.get("id") for other in entries(document, "plan") if other.get("decision") == "apply"}
+    changed = {change.get("fix") for change in entries(document, "changes")}
+    if name in changed:
+        proven = "the save after it failed as well" if _was_tried(document) else "no save has shown yet that it helps"
+        now = f"Another run would change nothing. What is known now: {end_sentence(state_title(diagnosis))}"
+        lines = labelled("Done", f"{name} - {proven}. {now}")
+        return lines + _playbook(following, "diagnose", {}, "look closer with  ")
+    if str(fix.get("reason")).endswith(NOT_SELECTED):
+        return labelled("Left", f"{name} - the tags of this run left it out:") + _playbook(following, "remediate", {})
+    if name in tried and not document.get("proof"):
+        return labelled("Left", f"{name} - it was not carried out:") + _playbook(following, "remediate", {})
+    if name in tried:
+        return labelled("Tried", f"{name} - it has changed nothing; why stands above. Another run would do the same.")
+    return labelled("Left", f"{name} - seen only now:") + _playbook(following, "remediate", {})
+
+
+def _was_tried(document: Mapping) -> bool:
+    """Whether a save was started in this run, by the plan."""
+    return any(fix.get("id") == VERIFY and fix.get("decision") == "apply" for fix in entries(document, "plan"))
+
+
+def _writes(diagnosis: Mapping, following: Next) -> list[str]:
     """Writes that the server refuses, and the one way to let them through that ends by itself."""
     if diagnosis.get("writes_blocked") is not True or not is_failing(diagnosis):
         return []
-    place = _place_options(text(diagnosis, "instance", "address"))
+    address = text(diagnosis, "instance", "address")
     lines = labelled(
         "Writes",
         "are refused until a save succeeds. Let through, they are lost if the server dies before one does. For 15 "
-        "minutes at most, with the inventory and the options of the connection:",
+        "minutes at most:",
     )
-    if not place:
-        return lines[:1]
-    command = (
-        f"ansible {shlex.quote(plain(host))} -m redisops.persistence.redis_emergency_unblock "
-        f"-a {shlex.quote(f'{place} seconds=900')}"
-    )
-    return lines + wrap_command(command, INDENT + "  $ ", INDENT + "      ")
-
-
-def _place_options(address: str | None) -> str:
-    """The options of a module that lead to a server; empty where its address is none that can be typed as it is."""
-    match = _ADDRESS.fullmatch(address or "")
-    if match is None:
-        return ""
-    if match["socket"]:
-        return f"unix_socket={match['socket']}"
-    host = match["host"].strip("[]")
-    return (f"login_host={host} " if host != "127.0.0.1" else "") + f"login_port={match['port']}"
+    if address is None or not _ADDRESS.fullmatch(address):
+        return labelled("Writes", "are refused until a save succeeds.")
+    return lines + _playbook(following, "unblock", {"remediate_address": address})
 
 
 def _proof(proof: Mapping) -> str:

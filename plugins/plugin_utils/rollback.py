@@ -72,7 +72,7 @@ def invert(document: Mapping, name: str) -> Rollback:
     """What puts back the changes of a record. ``name`` is its file. Raises RecordError for what is no such record."""
     actions: list[Action] = []
     stays: list[dict[str, t.Any]] = []
-    rewritten: dict[str, dict[str, str]] = {}
+    rewritten: dict[str, list[Arguments]] = {}
     for position, entry in reversed(list(enumerate(entries(document, "entries")))):
         if not _is_open(entry) or not _changes_of(entry):
             continue
@@ -80,7 +80,7 @@ def invert(document: Mapping, name: str) -> Rollback:
         if entry.get("fix") not in FIX_IDS:
             raise RecordError(f"{where}: there is no fix {plain(entry.get('fix'))!r}, so this is not a record of ours")
         if entry["fix"] == "rewrite_config":
-            rewritten.setdefault(str(entry.get("address")), {})
+            rewritten.setdefault(str(entry.get("address")), [])
             continue
         inverse = _Inverse(entry, where)
         action = inverse.action()
@@ -88,10 +88,9 @@ def invert(document: Mapping, name: str) -> Rollback:
         if action is None:
             continue
         actions.append(action)
-        parameters = mapping(action, "arguments", "parameters")
-        if parameters and str(entry.get("address")) in rewritten:
-            rewritten[str(entry["address"])].update({name: str(value) for name, value in parameters.items()})
-    actions.extend(_rewrite(address, values) for address, values in rewritten.items() if values)
+        if mapping(action, "arguments", "parameters") and str(entry.get("address")) in rewritten:
+            rewritten[str(entry["address"])].append(action["arguments"])
+    actions.extend(_rewrite(address, put_back) for address, put_back in rewritten.items() if put_back)
     return Rollback(actions, stays)
 
 
@@ -109,11 +108,18 @@ def _changes_of(entry: Mapping) -> list[Mapping]:
     return made + [change for change in entries(entry, "planned") if change.get("what") not in names]
 
 
-def _rewrite(address: str, values: dict[str, str]) -> Action:
+def _rewrite(address: str, put_back: t.Sequence[Arguments]) -> Action:
     """The configuration file had our values written to it: it gets the old ones, where these are all that differs.
 
-    In check mode nothing before has set them: the prediction needs to know what they would be.
+    Where one of them could not be put back, as somebody else has set it since, or the file has another value of it than
+    we gave it, it stays as it is. In check mode nothing before has set them: the prediction needs to know what they
+    would be.
     """
+    values = {name: str(value) for arguments in put_back for name, value in arguments["parameters"].items()}
+    in_file: dict[str, str] = {}
+    for arguments in put_back:
+        for name, value in arguments["expected"].items():
+            in_file.setdefault(name, str(value))
     return {
         "fix": "rewrite_config",
         "address": address,
@@ -122,6 +128,7 @@ def _rewrite(address: str, values: dict[str, str]) -> Action:
             "rewrite": "if_only_drift",
             "own_parameters": list(values),
             "assumed": values,
+            "expected_in_file": in_file,
         },
         "changes": [],
     }
@@ -477,7 +484,13 @@ def _undone(entry: Mapping) -> Undone:
         remarks = [str(entry.get("error") or "It was begun, and nobody knows how it ended.")]
     elif remarks:
         state = "kept"
+    elif entry.get("fix") == "rewrite_config" and mapping(entry, "details").get("rewrite_refused"):
+        state, remarks = "kept", [_why_not_rewritten(mapping(entry, "details").get("rewrite_reason"))]
     return Undone(str(entry.get("fix")), text(entry, "address"), state, changes, remarks)
+
+
+def _why_not_rewritten(reason: object) -> str:
+    return f"what is back is so at run time alone, for the file stays as it is: {reason}"
 
 
 def _conflicts_of(details: Mapping) -> list[str]:

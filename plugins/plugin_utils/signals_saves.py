@@ -349,7 +349,10 @@ def _restart_hides(case: Case) -> dict[str, t.Any]:
 
 
 def _drifted_parameters(case: Case) -> list[str] | None:
-    """Parameters whose running value, set at run time, is not the configuration file's: a restart loses them."""
+    """Parameters whose running value, set at run time, is not the configuration file's: a restart loses them.
+
+    A ``dir`` that is empty has been set by nobody: the directory is gone, and the file has the better value.
+    """
     written = dig(case.redis, "config_file_settings")
     if not isinstance(written, t.Mapping) or not case.config:
         return None
@@ -360,6 +363,7 @@ def _drifted_parameters(case: Case) -> list[str] | None:
         and name not in _FIXED_AT_START
         and isinstance(case.config.get(name), str)
         and not _same_setting(str(name), case.config[name], value)
+        and not (name == "dir" and not case.config[name].startswith("/"))
     )
 
 

@@ -115,6 +115,12 @@ def fill(template: str, values: t.Mapping[str, t.Any]) -> str:
     return _PLACEHOLDER.sub(replace, template)
 
 
+def complete_commands(templates: t.Iterable[str], values: t.Mapping[str, t.Any]) -> list[str]:
+    """The commands that run as they stand: those of which every value is known."""
+    known = {name for name, value in values.items() if value is not None}
+    return [fill_command(one, values) for one in templates if set(_PLACEHOLDER.findall(one)) <= known]
+
+
 def fill_command(template: str, values: t.Mapping[str, t.Any]) -> str:
     """A command with its values quoted for the shell; one that nobody could read stays a name in capitals.
 

@@ -929,6 +929,7 @@ def test_writes_are_refused_after_a_failed_save_and_the_file_keeps_it() -> None:
         "rewrite": "if_only_drift",
         "own_parameters": ["stop-writes-on-bgsave-error"],
         "assumed": {"stop-writes-on-bgsave-error": "yes"},
+        "expected_in_file": {"stop-writes-on-bgsave-error": "no"},
     }
     assert actions(plan(document)) == ["stop_writes"]
 
@@ -956,6 +957,22 @@ def test_the_file_is_not_rewritten_where_more_differs(document: Document, said: 
 def test_a_hijacked_server_s_file_is_never_rewritten() -> None:
     made = plan(place(in_file(careless(), **TIDY), "/etc/cron.d"), check_mode=True, opt_in=["rewrite_config"])
     assert decision(made, "rewrite_config")[0] == "refuse"
+
+
+@pytest.mark.parametrize("directory", ["", "(unreachable)/data"])
+def test_a_file_is_never_rewritten_without_its_directory(directory: str) -> None:
+    """Deleted or unmounted: the server would take the dir line out."""
+    document = of_instance(in_file(careless(), **TIDY, dir="/srv/redis"), "redis/config/dir", directory)
+    made = plan(document, check_mode=True, opt_in=["rewrite_config"])
+    assert "rewrite_config" not in actions(made)
+    assert decision(made, "rewrite_config")[0] == "refuse"
+
+
+def test_an_edit_of_our_own_parameter_is_somebody_elses() -> None:
+    document = in_file(careless(), **{**TIDY, "stop_writes_on_bgsave_error": "no", "oom_score_adj": "absolute"})
+    made = plan(of_instance(document, "redis/config/oom-score-adj", "no"), check_mode=True, opt_in=["oom_score"])
+    assert decision(made, "rewrite_config")[0] == "opt_in"
+    assert "oom-score-adj" in decision(made, "rewrite_config")[1]
 
 
 def test_a_server_without_a_file_is_told() -> None:

@@ -149,6 +149,7 @@ def test_parameters_go_back_and_the_file_is_written_again_after_them():
         "rewrite": "if_only_drift",
         "own_parameters": ["stop-writes-on-bgsave-error", "save"],
         "assumed": {"stop-writes-on-bgsave-error": "no", "save": ""},
+        "expected_in_file": {"stop-writes-on-bgsave-error": "yes", "save": "3600 1"},
     }
 
 
