@@ -12,10 +12,17 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Case
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_attempt import attempt_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_memory import memory_signals
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_privilege import privilege_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_saves import save_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import storage_signals
 
 
 def compute_signals(case: Case) -> dict[str, t.Any]:
     """Every signal by name (``signal_names.SIGNALS`` describes them); null where an input is unknown."""
-    return {**save_signals(case), **memory_signals(case), **storage_signals(case), **attempt_signals(case)}
+    return {
+        **save_signals(case),
+        **memory_signals(case),
+        **storage_signals(case),
+        **privilege_signals(case),
+        **attempt_signals(case),
+    }

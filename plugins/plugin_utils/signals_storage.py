@@ -150,7 +150,12 @@ def _space(case: Case) -> dict[str, t.Any]:
     elif number(view, "total_bytes") is not None:
         # Such a file system (btrfs, some network ones) makes inodes as it needs them.
         exhausted = False
-    orphans = [entry for entry in entries(case.directory, "temp_files") if entry.get("holder") == "none"]
+    uid = integer(case.process, "uid", "effective")
+    orphans = [
+        entry
+        for entry in entries(case.directory, "temp_files")
+        if entry.get("holder") == "none" and uid in (None, entry.get("uid"))
+    ]
     orphan_bytes = sum(number(entry, "size_bytes") or 0 for entry in orphans)
     known = isinstance(dig(case.directory, "temp_files"), (list, tuple))
     short = disk_short(case, usable, estimate)
