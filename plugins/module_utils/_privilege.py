@@ -44,9 +44,8 @@ def runs_as_server(collector_uid: int | None, server_uid: int | None) -> bool:
     return collector_uid is not None and collector_uid == server_uid and collector_uid != 0
 
 
-def object_to_server(trust: Block | None) -> list[Objection]:
+def object_to_server(trust: Block) -> list[Objection]:
     """What stands against a server as one that root does something for. ``trust``: ``process.trust``."""
-    trust = trust or {}
     if trust.get("trusted") is True:
         return []
     why = trust.get("why") or RUN_AS_ROOT
@@ -57,15 +56,14 @@ def object_to_server(trust: Block | None) -> list[Objection]:
     return [Objection(UNTRUSTED_SERVER, text)]
 
 
-def object_to_directory(server_uid: int | None, users: Block | None, files: Block | None) -> list[Objection]:
+def object_to_directory(server_uid: int | None, users: Block, files: Block) -> list[Objection]:
     """What stands against a directory as one that only this server uses.
 
     :param server_uid: its effective uid. :param users: ``data_directory.users``.
     :param files: ``data_directory.foreign_files``.
     """
-    users, files = users or {}, files or {}
     found = []
-    others = [user for user in users.get("processes") or () if isinstance(user, t.Mapping)]
+    others = _blocks(users.get("processes"))
     takers = [user for user in others if user.get("is_server") is True and not _is(server_uid, user)]
     if takers:
         found.append(Objection(TAKEN_DIRECTORY, f"A running server of another user works there: {_name(takers)}."))
@@ -78,13 +76,18 @@ def object_to_directory(server_uid: int | None, users: Block | None, files: Bloc
     count = files.get("count")
     if isinstance(count, int) and count > 0:
         names = ", ".join(
-            f"{entry.get('name')} (uid {entry.get('uid')})" for entry in (files.get("examples") or ())[:NAMED_USERS_LIMIT]
+            f"{entry.get('name')} (uid {entry.get('uid')})" for entry in _blocks(files.get("examples"))[:NAMED_USERS_LIMIT]
         )
         found.append(Objection(FOREIGN_FILES, f"Files of other users lie in the directory: {names}."))
     elif files.get("complete") is not True:
         why = "it holds too many to look at" if files.get("complete") is False else RUN_AS_ROOT
         found.append(Objection(FOREIGN_FILES, f"Whose files lie in the directory is not known: {why}."))
     return found
+
+
+def _blocks(value: t.Any) -> list[Block]:
+    """What is a list of blocks; a saved document may hold anything."""
+    return [entry for entry in value if isinstance(entry, t.Mapping)] if isinstance(value, (list, tuple)) else []
 
 
 def _is(server_uid: int | None, user: Block) -> bool:

@@ -25,11 +25,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._proc_text im
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd import (
-    properties_from_files,
     show_units,
     split_list,
     unit_of_process,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._systemd_files import read_unit_files
 
 # They start what users tell them to, and are root themselves.
 STARTERS_FOR_USERS = frozenset(
@@ -179,7 +179,17 @@ def collect_facts(
 
 
 def _ask_unit(system: System, unit: str) -> dict[str, str]:
-    return (show_units(system, [unit]) or {}).get(unit) or properties_from_files(system, unit) or {}
+    shown = (show_units(system, [unit]) or {}).get(unit)
+    if shown:
+        return shown
+    files = read_unit_files(system, unit)
+    if files is None:
+        return {}
+    return {
+        "ExecStart": files.settings.get("ExecStart", ""),
+        "FragmentPath": files.fragment_path or "",
+        "DropInPaths": " ".join(path.replace(" ", "\\ ") for path in files.drop_in_paths),
+    }
 
 
 def _is_main(system: System, pid: int, properties: t.Mapping[str, str]) -> bool | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._privilege import (
+    TAKEN_DIRECTORY,
     UNTRUSTED_SERVER,
     Objection,
     object_to_directory,
@@ -41,7 +42,7 @@ def directory_objections(case: Case) -> list[Objection]:
     """What stands against changing its directory, or removing anything in it. Those that can't be accepted first."""
     uid = integer(case.process, "uid", "effective")
     users, files = mapping(case.directory, "users"), mapping(case.directory, "foreign_files")
-    about_directory = object_to_directory(uid, users, files)
+    about_directory = [*_objections_to_listed(case, uid), *object_to_directory(uid, users, files)]
     if runs_as_server(_collector_uid(case), uid):
         return [objection for objection in about_directory if not objection.acceptable]
     found = server_objections(case)
@@ -50,6 +51,20 @@ def directory_objections(case: Case) -> list[Objection]:
     if not found and assess(text(case.config, "dir"), None, settings).changed_at_run_time is True:
         found = [Objection(UNTRUSTED_SERVER, f"{MOVED}: whoever may talk to the server may have set it.")]
     return sorted([*found, *about_directory], key=lambda objection: objection.acceptable)
+
+
+def _objections_to_listed(case: Case, uid: int | None) -> list[Objection]:
+    """The servers of the list count as well, where all processes could not be looked at. Unknown is not another user."""
+    view = mapping(case.directory, "process_view")
+    place = (view.get("device"), view.get("inode"))
+    found = []
+    for peer in case.peers:
+        other, other_uid = mapping(peer, "data_directory", "process_view"), integer(peer, "process", "uid", "effective")
+        if None in (uid, other_uid, *place) or other_uid == uid:
+            continue
+        if (other.get("device"), other.get("inode")) == place:
+            found.append(Objection(TAKEN_DIRECTORY, f"{peer.get('address')}, of another user, works there."))
+    return found
 
 
 def _collector_uid(case: Case) -> int | None:

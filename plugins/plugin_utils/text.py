@@ -50,6 +50,7 @@ PLACEHOLDERS: dict[str, str] = {
     "nproc_limit": "number",
     "next_rdb_estimate_bytes": "bytes",
     "orphan_temp_bytes": "bytes",
+    "orphan_temp_own_bytes": "bytes",
     "overcommit_mode": "number",
     "pid": "text",
     "pids_cgroup_path": "text",
