@@ -75,9 +75,8 @@ def object_to_directory(server_uid: int | None, users: Block, files: Block) -> l
         found.append(Objection(SHARED_DIRECTORY, f"Who else uses the directory is not known: {why}."))
     count = files.get("count")
     if isinstance(count, int) and count > 0:
-        names = ", ".join(
-            f"{entry.get('name')} (uid {entry.get('uid')})" for entry in _blocks(files.get("examples"))[:NAMED_USERS_LIMIT]
-        )
+        examples = _blocks(files.get("examples"))[:NAMED_USERS_LIMIT]
+        names = ", ".join(f"{entry.get('name')} (uid {entry.get('uid')})" for entry in examples)
         found.append(Objection(FOREIGN_FILES, f"Files of other users lie in the directory: {names}."))
     elif files.get("complete") is not True:
         why = "it holds too many to look at" if files.get("complete") is False else RUN_AS_ROOT

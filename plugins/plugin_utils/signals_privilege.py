@@ -54,7 +54,7 @@ def directory_objections(case: Case) -> list[Objection]:
 
 
 def _objections_to_listed(case: Case, uid: int | None) -> list[Objection]:
-    """The servers of the list count as well, where all processes could not be looked at. Unknown is not another user."""
+    """The servers of the list, for where not all processes could be looked at. Unknown is not another user."""
     view = mapping(case.directory, "process_view")
     place = (view.get("device"), view.get("inode"))
     found = []

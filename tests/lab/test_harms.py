@@ -25,8 +25,15 @@ DEFAULT, EVERYTHING = "default policy", "everything opted in"
 EVERYTHING_OPTED_IN = [  # fmt: skip
     fix
     for fix in (
-        *OPT_IN, "verify", "rewrite_config", "oom_score", "unit_sandbox",
-        "data_dir", "orphan_temp_files", "process_limit", "file_size_limit",
+        *OPT_IN,
+        "verify",
+        "rewrite_config",
+        "oom_score",
+        "unit_sandbox",
+        "data_dir",
+        "orphan_temp_files",
+        "process_limit",
+        "file_size_limit",
     )
     if fix != "cgroup_memory"
 ]
