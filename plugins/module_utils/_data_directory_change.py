@@ -43,6 +43,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._path_walk im
     read_acl,
     reopen_path,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege_check import (
+    accept_option,
+    check_directory,
+    check_server,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import field_integers, parse_fields
 from ansible_collections.redisops.persistence.plugins.module_utils._safe_open import (
     Place,
@@ -124,6 +129,7 @@ def argument_spec() -> dict[str, t.Any]:
             },
         },
         "allowed_dirs": {"type": "list", "elements": "str", "required": True},
+        **accept_option(),
         "expected": {
             "type": "dict",
             "options": {"uid": {"type": "int"}, "gid": {"type": "int"}, "mode": {"type": "str"}},
@@ -272,6 +278,9 @@ class _Change:
             self.path_real = clean_text(place.real_path)
             check_not_forbidden([place.path, place.real_path, *place.other_paths])
             check_allowed(place.path, self.options["allowed_dirs"])
+            if self.options["pid"] is not None:
+                self.doing = "who else uses it can't be found out"
+                check_directory(self.system, self.options, place.handle)
         except BaseException:
             os.close(place.handle)
             raise
@@ -312,6 +321,8 @@ class _Change:
 
     def _create_below(self, parent: Place, name: str, request: PlaceRequest) -> Place | None:
         self._check_parent(parent)
+        if self.options["pid"] is not None:
+            check_server(self.system, self.options)
         paths = parent.below(name)
         check_not_forbidden(paths)
         self.path_real = clean_text(posixpath.join(parent.real_path, name))

@@ -22,6 +22,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._read_as impo
     open_regular,
     reads_as_others,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._server_process import (
+    CHILD_TITLE,
+    Process,
+    read_process,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 SERVER_LIMIT = 4096
@@ -34,12 +39,6 @@ CLUSTER_BUS_OFFSET = 10000
 
 START_TOLERANCE_SECONDS = 5
 DEFAULT_CLOCK_TICKS = 100
-
-_SERVER_NAME = re.compile(r"(redis|valkey|keydb)-(server|sentinel)|(dragonfly)\Z")
-_CHILD_TITLE = re.compile(
-    r"(?:\S*/)?(?:redis|valkey|keydb)-(?:rdb-bgsave|rdb-to-slaves|rdb-to-replicas|aof-rewrite|module-fork)\b"
-)
-"""Titles of forked children (rdb.c, aof.c, module.c: redisSetCpuAffinity's neighbours redisSetProcTitle)."""
 
 CONFIG_FILES = (
     "/etc/redis/redis.conf",
@@ -62,17 +61,6 @@ UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/syst
 Address = tuple
 
 
-class Process(t.NamedTuple):
-    """A server's process, before anything is known of its sockets."""
-
-    pid: int
-    command: str
-    title: str
-    arguments: list[str]
-    kind: str
-    sentinel: bool
-
-
 class Sockets(t.NamedTuple):
     """Listening sockets of one network namespace, by inode."""
 
@@ -90,7 +78,7 @@ def find_processes(system: System) -> list[Process]:
     for entry in system.list_directory("/proc"):
         if not entry.isdigit():
             continue
-        process = _read_process(system, int(entry))
+        process = read_process(system, int(entry))
         if process is None:
             continue
         state, parent = _read_state(system, process.pid)
@@ -101,37 +89,10 @@ def find_processes(system: System) -> list[Process]:
     servers = [
         process
         for pid, process in sorted(found.items())
-        if not _CHILD_TITLE.match(process.title)
+        if not CHILD_TITLE.match(process.title)
         and not (parents[pid] in found and found[parents[pid]].command == process.command)
     ]
     return servers[:SERVER_LIMIT]
-
-
-def _read_process(system: System, pid: int) -> Process | None:
-    """A server's process, known by its name or by the first word of its title; never by /proc/PID/exe.
-
-    On Debian that is redis-check-rdb, to which redis-server is a link.
-    """
-    command = (system.try_read_text(f"/proc/{pid}/comm", 64) or "").rstrip("\n")
-    named = _SERVER_NAME.match(command)
-    # Most processes are told by the first read; a second one for those whose name may be another's.
-    raw = system.try_read_text(f"/proc/{pid}/cmdline", 65536) or ""
-    arguments = raw.rstrip("\0").split("\0")
-    title = clean_title(raw)
-    first_word = os.path.basename(title.split(" ", 1)[0])
-    match = named or _SERVER_NAME.match(first_word)
-    if match is None or not raw:
-        return None
-    kind = match.group(1) or match.group(3)
-    sentinel = match.group(2) == "sentinel" or "[sentinel]" in title or "--sentinel" in arguments
-    sentinel = sentinel or bool(re.match(r"(redis|valkey)-sentinel", first_word))
-    return Process(pid, clean_text(command), title, arguments, kind, sentinel)
-
-
-def clean_title(raw: str) -> str:
-    """cmdline as one line: NULs and padding become single spaces; a stray end such as `` .`` goes."""
-    text = " ".join(raw.replace("\0", " ").split())
-    return re.sub(r" \.$", "", text)
 
 
 def _read_state(system: System, pid: int) -> tuple[str, int]:

@@ -38,6 +38,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._systemd impo
     show_units,
     unit_of_process,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._trust import collect_trust
 
 EVIDENCE_SCHEMA_VERSION = 1
 # Beyond the answers of Redis itself: commands such as journalctl and systemctl, and a file system that does not answer.
@@ -64,10 +65,16 @@ Observer = t.Callable[[Target, "dict[str, t.Any]", System, Gaps], "dict[str, t.A
 
 
 def collect_instance_host(
-    system: System, pid: int, settings: t.Mapping[str, str], gaps: Gaps, limits: Limits
+    system: System,
+    pid: int,
+    settings: t.Mapping[str, str],
+    gaps: Gaps,
+    limits: Limits,
+    config_file: str | None = None,
 ) -> dict[str, t.Any]:
     """The host's side of one server.
 
+    :param config_file: as the server itself names it; empty: it has none.
     :param settings: what is known of the server's settings, by their names in CONFIG GET; any may be missing.
     :return: the blocks process, cgroups, data_directory, systemd, container, redis_log; each is None where it could
         not be read, with the reason among ``gaps``.
@@ -76,6 +83,7 @@ def collect_instance_host(
     if process is None:
         gaps.add("process", f"process {pid} ended while it was looked at", "Run the diagnosis again.")
         return dict.fromkeys(HOST_BLOCKS)
+    process["trust"] = collect_trust(system, pid, config_file, limits.units)
     systemd = collect_systemd(system, pid, gaps, limits.units)
     container = collect_container(system, pid, gaps)
     data_directory = collect_data_directory(system, pid, process, directory_hints(settings), gaps)
@@ -118,6 +126,17 @@ def settings_in_force(
     return (read_config_file(system, f"/proc/{pid}/root{path}", gaps) or {}) if path else {}
 
 
+def config_file_of(
+    redis: t.Mapping[str, t.Any] | None, pid: int, ports: t.Collection[int], system: System, survey: Survey
+) -> str | None:
+    """The configuration file as the server names it (empty: none), else the one that is found; None: not known."""
+    said = redis.get("config_file") if redis is not None else None
+    if isinstance(said, str):
+        return said
+    process = next((process for process in survey.processes if process.pid == pid), None)
+    return find_config_file(system, process, ports) if process is not None else None
+
+
 def directory_hints(settings: t.Mapping[str, str]) -> dict[str, str]:
     """The settings that name files of the data directory."""
     names = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname")
@@ -144,7 +163,8 @@ def collect_instance(
         )
     else:
         settings = settings_in_force(instance["redis"], pid, ports_of(target), system, survey, gaps)
-        instance.update(collect_instance_host(system, pid, settings, gaps, limits))
+        config_file = config_file_of(instance["redis"], pid, ports_of(target), system, survey)
+        instance.update(collect_instance_host(system, pid, settings, gaps, limits, config_file))
     instance["gaps"] = gaps.entries()
     return instance
 

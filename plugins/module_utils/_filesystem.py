@@ -33,6 +33,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._access impor
     trust_decision,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._bounded import BoundedCalls
+from ansible_collections.redisops.persistence.plugins.module_utils._directory_users import (
+    NOBODY_KNOWN,
+    NOTHING_KNOWN,
+    describe_users,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._dump import HEADER_BYTES, parse_rdb_header
 from ansible_collections.redisops.persistence.plugins.module_utils._mounts import (
     Mount,
@@ -373,6 +378,8 @@ class _Reader:
             "sticky": None,
             "attributes": {"immutable": None, "append_only": None},
             "dump": self._empty_dump(),
+            "users": dict(NOBODY_KNOWN),
+            "foreign_files": dict(NOTHING_KNOWN),
             "temp_files": [],
             "temp_files_bytes": None,
             "temp_files_truncated": False,
@@ -425,6 +432,7 @@ class _Reader:
             status = self.calls.call(lambda: os.stat(directory))
             path = self._describe_paths(document, directory, status, link, root)
             self._describe_directory(document, directory, status, path)
+            self._describe_users(document, directory, link)
             self._describe_contents(document, directory)
         except OSError as error:
             self._note("the data directory", error)
@@ -630,7 +638,23 @@ class _Reader:
             access["searchable"] = False
         return access
 
-    # -- what is in it
+    # -- who uses it, and what is in it
+
+    def _describe_users(self, document: dict[str, t.Any], directory: int, link: str) -> None:
+        uid = self.credentials.uid if self.credentials else None
+        try:
+            document["users"], document["foreign_files"] = self.calls.call(
+                lambda: describe_users(self.system, self.pid, uid, directory, link)
+            )
+        except OSError as error:
+            self._note("who else uses the data directory", error)
+            return
+        if document["users"]["complete"] is None:
+            self.gaps.add(
+                "who else uses the data directory",
+                "not every process of the host could be looked into",
+                RUN_AS_ROOT,
+            )
 
     def _describe_contents(self, document: dict[str, t.Any], directory: int) -> None:
         try:

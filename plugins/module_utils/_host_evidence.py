@@ -114,7 +114,7 @@ def collect_place(place: Place, system: System, limits: Limits) -> dict[str, t.A
         )
     else:
         settings = {**settings_of_config_file(place, system, gaps), **place.hints}
-        instance.update(collect_instance_host(system, place.pid, settings, gaps, limits))
+        instance.update(collect_instance_host(system, place.pid, settings, gaps, limits, place.config_file))
     instance["gaps"] = gaps.entries()
     return instance
 

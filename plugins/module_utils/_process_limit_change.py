@@ -32,6 +32,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._namespaces i
     INITIAL_NAMESPACE_INODES,
     try_read_namespace,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege_check import check_server
 from ansible_collections.redisops.persistence.plugins.module_utils._process_identity import why_not_the_same
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System
 
@@ -157,6 +158,8 @@ def change_process_limit(
             return Outcome(_result(parameters, now, now, "none", conflict), None, (conflict,))
         target = read_credentials(system, pid)
         plan = plan_limits(now, wanted, read_credentials(system, "self"), target)
+        if plan.method != "none":
+            check_server(system, parameters)
         if plan.method != "none" and not check_mode:
             _check_identity(system, parameters)
             _apply(system, parameters, plan, target, set_limit)

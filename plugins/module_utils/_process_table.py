@@ -23,7 +23,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._proc_text im
     field_integers,
     parse_fields,
 )
-from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
+from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 PROCESSES_LIMIT = 50000
 SCAN_LIMIT_SECONDS = 3.0
@@ -38,6 +38,8 @@ class ProcessEntry(t.NamedTuple):
     parent_pid: int
     real_uid: int
     threads: int
+    effective_uid: int
+    command: str
 
 
 class ProcessTable:
@@ -104,7 +106,9 @@ def scan_processes(system: System) -> ProcessTable:
         uids = field_integers(fields, "Uid")
         if uids:
             parent_pid = field_integer(fields, "PPid") or 0
-            entries.append(ProcessEntry(int(name), parent_pid, uids[0], field_integer(fields, "Threads") or 1))
+            threads = field_integer(fields, "Threads") or 1
+            command = clean_text(fields.get("Name", ""))
+            entries.append(ProcessEntry(int(name), parent_pid, uids[0], threads, (uids + uids)[1], command))
     return ProcessTable(entries, complete and bool(pids) and len(pids) <= PROCESSES_LIMIT)
 
 

@@ -62,6 +62,7 @@ STATE = (
     "TimeoutStopUSec",
     "NeedDaemonReload",
     "UnitFileState",
+    "MainPID",
     # cgroup v1's name of MemoryMax
     "MemoryLimit",
 )

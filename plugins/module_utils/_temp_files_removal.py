@@ -21,11 +21,17 @@ from ansible_collections.redisops.persistence.plugins.module_utils._bounded impo
 from ansible_collections.redisops.persistence.plugins.module_utils._change_diff import change_diff
 from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import raw_names
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import Refused
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege_check import (
+    accept_option,
+    check_directory,
+    effective_uid,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._proc_text import field_integers, parse_fields
 from ansible_collections.redisops.persistence.plugins.module_utils._process import collect_children
 from ansible_collections.redisops.persistence.plugins.module_utils._safe_open import (
     Place,
     PlaceRequest,
+    check_allowed,
     check_not_forbidden,
     open_place,
 )
@@ -69,6 +75,8 @@ def argument_spec() -> dict[str, t.Any]:
         "device": {"type": "str"},
         "inode": {"type": "int"},
         "names": {"type": "list", "elements": "str", "required": True},
+        "allowed_dirs": {"type": "list", "elements": "str", "required": True},
+        **accept_option(),
     }
 
 
@@ -130,6 +138,8 @@ class _Removal:
         with open_place(self.system, request) as place:
             self.path_real = clean_text(place.real_path)
             check_not_forbidden([place.path, place.real_path, *place.other_paths])
+            check_allowed(place.path, self.options["allowed_dirs"])
+            check_directory(self.system, self.options, place.handle)
             files = self._find_files(place)
             # Many names at once would only be judged by what was seen seconds before.
             for start in range(0, len(files), REPORTED_FILES_LIMIT):
@@ -214,8 +224,9 @@ class _Removal:
             return
         server = self._server()
         finder = HolderFinder(self.system, server, files, place.mount.type)
+        uid = effective_uid(self.system, server.pid)
         for file in files:
-            reason = why_kept(file, server, finder)
+            reason = why_not_its_own(file, uid) or why_kept(file, server, finder)
             if reason is None:
                 reason = self._remove(place, file)
             if reason is not None:
@@ -245,6 +256,15 @@ class _Removal:
             return f"it can't be removed: {error.strerror or error}"
         self.removed.append({"name": clean_text(file.name), "size_bytes": file.status.st_size})
         return None
+
+
+def why_not_its_own(file: TempFile, server_uid: int | None) -> str | None:
+    """Why a file is not one that this server left; None where it is. A child has the uid of its server."""
+    if server_uid is None:
+        return "the user that the server runs as is not known"
+    if file.status.st_uid != server_uid:
+        return f"it belongs to uid {file.status.st_uid}, and the server runs as uid {server_uid}"
+    return None
 
 
 def why_kept(file: TempFile, server: Server, finder: HolderFinder) -> str | None:

@@ -15,6 +15,7 @@ description:
   - The hard limit is raised where it is too low and the module may do that. It is never lowered.
   - Root without the capability C(CAP_SYS_RESOURCE), as in a container, may not change a limit of another user's process. The module
     then starts a child process that becomes the process's own user, and raises the limit as far as the hard one.
+  - Root raises a limit only for a server of which only root decides what it is, see O(accept). The server's own user needs no such leave.
   - The change ends with the process. What the next start of the server gets is set in its service's unit.
 author:
   - The redisops.persistence contributors (@redisops)
@@ -55,6 +56,20 @@ options:
     description:
       - Leave the limit alone where it is neither O(value) nor this, and say so in RV(conflict).
     type: str
+  config_file:
+    description:
+      - The server's configuration file as the server itself names it, and empty where it has none.
+        A server that no system unit runs is trusted only where root has started it and only root can write its program and this file.
+      - Not needed for the main process of a system unit.
+    type: str
+  accept:
+    description:
+      - What is accepted although it stands against the change. Everything else is refused, by the names that stand here.
+    type: list
+    elements: str
+    default: []
+    choices:
+      untrusted_server: Any local user may have started this server to be given a higher limit, or that is not known.
 seealso:
   - module: redisops.persistence.redis_host_info
   - module: redisops.persistence.kernel_setting
@@ -75,6 +90,7 @@ EXAMPLES = r"""
     started_unix: 1760000000.25
     resource: fsize
     value: unlimited
+    config_file: /etc/redis/redis.conf
 """
 
 RETURN = r"""
@@ -184,6 +200,8 @@ diff:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redisops.persistence.plugins.module_utils._module_outcome import finish
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege import UNTRUSTED_SERVER
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege_check import accept_option
 from ansible_collections.redisops.persistence.plugins.module_utils._process_limit_change import change_process_limit
 from ansible_collections.redisops.persistence.plugins.module_utils._runner import module_system
 
@@ -196,6 +214,7 @@ def main() -> None:
             "resource": {"type": "str", "required": True, "choices": ["nproc", "fsize"]},
             "value": {"type": "str", "required": True},
             "expected": {"type": "str"},
+            **accept_option((UNTRUSTED_SERVER,)),
         },
         supports_check_mode=True,
     )

@@ -16,6 +16,8 @@ description:
     following a link, compares device and inode with those that were diagnosed, and changes what it has opened. Nothing is recursive.
   - Places of the system, of SSH keys, of cron and of web servers are refused by whatever path, link or bind mount they are reached,
     whatever O(allowed_dirs) says. A mode that lets everybody write is never set. A file system that is read-only stays so.
+  - Root changes it only for a server of which only root decides what it is and where it works, in a directory that only that server uses,
+    see O(accept). The server's own user needs no such leave.
   - A directory that is missing can be made (O(create)).
   - What stands where the dump belongs can be removed where it is an empty directory (O(destination)).
 author:
@@ -180,6 +182,23 @@ options:
     type: list
     elements: str
     required: true
+  config_file:
+    description:
+      - The server's configuration file as the server itself names it, and empty where it has none.
+        A server that no system unit runs is trusted only where root has started it and only root can write its program and this file.
+      - Not needed for the main process of a system unit.
+    type: str
+  accept:
+    description:
+      - What is accepted although it stands against the change. Everything else is refused, by the names that stand here.
+      - A running server of another user that works in the directory is refused whatever stands here.
+    type: list
+    elements: str
+    default: []
+    choices:
+      untrusted_server: Any local user may have started this server to be given the directory, or that is not known.
+      shared_directory: Other processes use the directory, or that is not known.
+      foreign_files: Files of other users lie in the directory, or that is not known.
   expected:
     description:
       - What owner, group and mode must be now (or be already as wanted). One that is something else is left alone and noted in RV(conflicts).

@@ -1133,6 +1133,28 @@ instances:
           returned: always
           type: str
           sample: Europe/Berlin
+        trust:
+          description: Whether only root decides what this server is and where it works.
+          returned: always
+          type: dict
+          contains:
+            trusted:
+              description: Whether that is so. V(null) where it can't be told.
+              returned: always
+              type: bool
+              sample: true
+            by:
+              description: >-
+                V(unit) for the main process of a system unit, V(container) for the first process of a container of the system's own engine,
+                V(files) for one that root has started, with program and configuration file of root's. V(null) where it is not trusted.
+              returned: always
+              type: str
+              sample: unit
+            why:
+              description: Why, in words.
+              returned: always
+              type: str
+              sample: it is the main process of redis.service, whose files only root can write
     cgroups:
       description: Its control groups. V(null) where the kernel has none.
       returned: always
@@ -1809,6 +1831,83 @@ instances:
                   returned: always
                   type: int
                   sample: 20
+        users:
+          description: Who else uses the directory, among all processes of the host.
+          returned: always
+          type: dict
+          contains:
+            complete:
+              description: Whether all were looked at. V(null) where some could not be looked into.
+              returned: always
+              type: bool
+              sample: true
+            processes:
+              description: Processes that work there or below, or hold files open there. The server and its children are none of them.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                pid:
+                  description: Its number.
+                  returned: always
+                  type: int
+                  sample: 5120
+                uid:
+                  description: Its effective user.
+                  returned: always
+                  type: int
+                  sample: 4242
+                command:
+                  description: Its name.
+                  returned: always
+                  type: str
+                  sample: redis-server
+                is_server:
+                  description: Whether it is a Redis or Valkey server with data. A Sentinel is none.
+                  returned: always
+                  type: bool
+                  sample: true
+                how:
+                  description: V(cwd) where it works there, V(open_file) where it holds a file open.
+                  returned: always
+                  type: str
+                  sample: cwd
+                below:
+                  description: Whether that is in something that lies in the directory.
+                  returned: always
+                  type: bool
+                  sample: false
+        foreign_files:
+          description: What lies in the directory and belongs neither to root nor to the server's user.
+          returned: always
+          type: dict
+          contains:
+            complete:
+              description: Whether all entries were looked at. V(null) where that could not be done.
+              returned: always
+              type: bool
+              sample: true
+            count:
+              description: How many there are.
+              returned: always
+              type: int
+              sample: 1
+            examples:
+              description: The first ones by name.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                name:
+                  description: Its name.
+                  returned: always
+                  type: str
+                  sample: ibdata1
+                uid:
+                  description: Its user.
+                  returned: always
+                  type: int
+                  sample: 999
         temp_files:
           description: Temporary files of saves.
           returned: always

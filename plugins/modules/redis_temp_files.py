@@ -14,6 +14,9 @@ description:
   - A child process of Redis or Valkey that is killed while it saves leaves its temporary file behind. Nobody will ever use it.
   - Removes the files that are named, each only where it is proven at that moment that it is nobody's. No process has it open, and the process in its name
     is gone, or is a later one that came to be after the file was last written.
+  - A file that does not belong to the server's own user stays.
+  - Root removes something only for a server of which only root decides what it is and where it works, from a directory that only that server uses,
+    see O(accept). The server's own user needs no such leave.
   - Where not every process can be seen, and on network file systems, whose other clients can't be seen, nothing is removed.
 author:
   - The redisops.persistence contributors (@redisops)
@@ -56,6 +59,30 @@ options:
     type: list
     elements: str
     required: true
+  allowed_dirs:
+    description:
+      - Where something may be removed. The directory must be one of these or lie in one.
+      - V(*) stands for anything within the last part of an entry.
+    type: list
+    elements: str
+    required: true
+  config_file:
+    description:
+      - The server's configuration file as the server itself names it, and empty where it has none.
+        A server that no system unit runs is trusted only where root has started it and only root can write its program and this file.
+      - Not needed for the main process of a system unit.
+    type: str
+  accept:
+    description:
+      - What is accepted although it stands against the change. Everything else is refused, by the names that stand here.
+      - A running server of another user that works in the directory is refused whatever stands here.
+    type: list
+    elements: str
+    default: []
+    choices:
+      untrusted_server: Any local user may have started this server to be given the directory, or that is not known.
+      shared_directory: Other processes use the directory, or that is not known.
+      foreign_files: Files of other users lie in the directory, or that is not known.
 seealso:
   - module: redisops.persistence.redis_diagnosis_info
   - module: redisops.persistence.redis_data_directory
@@ -69,6 +96,7 @@ EXAMPLES = r"""
     started_unix: 1760000000.25
     path: /var/lib/redis
     names: [temp-4800.rdb]
+    allowed_dirs: [/var/lib/redis]
   register: removal
 
 - name: Show what stays and why

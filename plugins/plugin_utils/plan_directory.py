@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_places import is_allowed, why_forbidden
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name, grade_place
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege import Objection
 from ansible_collections.redisops.persistence.plugins.plugin_utils.hijack import DEFAULT_DBFILENAME
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import (
     MANUAL,
@@ -36,6 +37,10 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case imp
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_units import drop_in, part, unit_of
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import NOT_ALLOWED
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_privilege import (
+    directory_objections,
+    server_objections,
+)
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import is_forbidden, running_place
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     dig,
@@ -53,6 +58,7 @@ DEFAULT_MODE = 0o750
 # Names that need no quoting in a unit file (systemd.syntax(7)) and hold no specifier (%).
 _PLAIN_UNIT_PATH = re.compile(r"/[A-Za-z0-9/_.,:@+-]*", re.ASCII)
 DIR_PARAMETER, NAME_PARAMETER = "dir", "dbfilename"
+OWN_DIRECTORY = "Give the server a directory of its own."
 
 
 # Where anything may be changed ---------------------------------------------------------------------------------------
@@ -91,16 +97,15 @@ def forbid_path(path: str, allowed_dirs: t.Iterable[str], root: str | None = "/"
         raise CannotFix(REFUSE, f"{path} {NOT_ALLOWED}")
 
 
-def forbid_foreign_peers(situation: Situation) -> None:
-    """Raises CannotFix where a server of another user works in the same directory."""
-    view = mapping(situation.case.directory, "process_view")
-    uid = integer(situation.case.process, "uid", "effective")
-    for peer in situation.peers:
-        other = mapping(peer, "data_directory", "process_view")
-        if (other.get("device"), other.get("inode")) != (view.get("device"), view.get("inode")):
-            continue
-        if integer(peer, "process", "uid", "effective") != uid:
-            raise CannotFix(REFUSE, f"{peer.get('address')}, of another user, works in the same directory.")
+def accepted(objections: t.Sequence[Objection]) -> list[str]:
+    """What the operator accepts by asking for a fix: what stands against it now. Raises CannotFix for what nobody may.
+
+    What comes up between plan and change is refused by the modules.
+    """
+    for objection in objections:
+        if not objection.acceptable:
+            raise CannotFix(REFUSE, f"{objection.reason} {OWN_DIRECTORY}")
+    return list(dict.fromkeys(objection.id for objection in objections))
 
 
 def forbid_read_only(situation: Situation) -> None:
@@ -118,13 +123,16 @@ def data_path(situation: Situation) -> str:
     return path
 
 
-def place_of(situation: Situation, in_allowed_dirs: bool = True) -> dict[str, t.Any]:
-    """{pid, started_unix, path, device, inode} of a directory that may be changed. Raises CannotFix for any other."""
+def place_of(situation: Situation) -> dict[str, t.Any]:
+    """{pid, started_unix, path, device, inode, config_file, accept} of a directory that may be changed.
+
+    Raises CannotFix for any other. ``accept`` holds what the operator has accepted by asking for the fix: the rules
+    leave nothing to be accepted in one that is applied unasked.
+    """
     path = data_path(situation)
     forbid_hijack(situation)
-    if in_allowed_dirs:
-        forbid_path(path, situation.policy.allowed_dirs, text(situation.case.directory, "root"))
-        forbid_foreign_peers(situation)
+    forbid_path(path, situation.policy.allowed_dirs, text(situation.case.directory, "root"))
+    accept = accepted(directory_objections(situation.case))
     forbid_bad_storage(situation)
     forbid_read_only(situation)
     signals = situation.signals
@@ -138,7 +146,14 @@ def place_of(situation: Situation, in_allowed_dirs: bool = True) -> dict[str, t.
     device, inode = text(view, "device"), integer(view, "inode")
     if device is None or inode is None:
         raise CannotFix(MANUAL, "Which directory it is (device and inode) is not known; run as root (become).")
-    return {**need_process(situation), "path": path, "device": device, "inode": inode}
+    return {
+        **need_process(situation),
+        "path": path,
+        "device": device,
+        "inode": inode,
+        "config_file": text(situation.case.redis, "config_file"),
+        "accept": accept,
+    }
 
 
 def dump_name(situation: Situation) -> str:
@@ -267,16 +282,20 @@ def destination(situation: Situation) -> Work:
 
 
 def orphan_temp_files(situation: Situation) -> Work:
-    """Those that no process holds, each by its name. Everything else in the directory is somebody's."""
-    place = place_of(situation, in_allowed_dirs=False)
+    """The server's own that no process holds, each by its name. Everything else in the directory is somebody's."""
+    place = place_of(situation)
+    uid, _gid = need_ids(situation)
     need_no_attribute(situation)
     orphans = [
         entry
         for entry in entries(situation.case.directory, "temp_files")
-        if entry.get("holder") == "none" and entry.get("open") is False and isinstance(entry.get("name"), str)
+        if entry.get("holder") == "none"
+        and entry.get("open") is False
+        and entry.get("uid") == uid
+        and isinstance(entry.get("name"), str)
     ]
     if not orphans:
-        raise CannotFix(MANUAL, "No temp file is known to be nobody's.")
+        raise CannotFix(MANUAL, "No temp file of the server's own user is known to be nobody's.")
     changes = [
         _changes.change(
             _changes.temporary_file(posixpath.join(place["path"], entry["name"])),
@@ -286,7 +305,12 @@ def orphan_temp_files(situation: Situation) -> Work:
         )
         for entry in orphans
     ]
-    return Work({**place, "names": [entry["name"] for entry in orphans]}, changes)
+    arguments = {
+        **place,
+        "names": [entry["name"] for entry in orphans],
+        "allowed_dirs": list(situation.policy.allowed_dirs),
+    }
+    return Work(arguments, changes)
 
 
 # The place itself ----------------------------------------------------------------------------------------------------
@@ -398,6 +422,8 @@ def recreate_dir(situation: Situation) -> Work:
         "unit": unit,
         "rescue_directory": rescue,
         "dump_name": name,
+        "config_file": text(situation.case.redis, "config_file"),
+        "accept": [objection.id for objection in server_objections(situation.case)],
         "without_restart": settable,
         "allowed_dirs": list(situation.policy.allowed_dirs),
     }

@@ -28,6 +28,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_units im
     unit_of,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Limit
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_privilege import server_objections
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     UNLIMITED,
     Mapping,
@@ -108,7 +109,15 @@ def _process_limit(situation: Situation, fix_id: str, resource: str, value: floa
     commands = [f"prlimit --pid {process['pid']} --{resource}={_spell(value)}{colon}"]
     setting = "infinity" if wanted == NO_LIMIT else str(int(wanted))
     written, more, unit = _keep(situation, fix_id, resource, setting)
-    arguments = {**process, "resource": resource, "value": _spell(value), "unit": unit, "drop_in": written}
+    arguments = {
+        **process,
+        "resource": resource,
+        "value": _spell(value),
+        "unit": unit,
+        "drop_in": written,
+        "config_file": text(situation.case.redis, "config_file"),
+        "accept": [objection.id for objection in server_objections(situation.case)],
+    }
     return Work(arguments, changes + more, [*commands, *_unit_commands(situation, written)], _note(situation, written))
 
 
@@ -118,6 +127,9 @@ def _keep(
     """The drop-in, what writing it changes, and the unit; nothing of it where no unit can be changed."""
     unit = unit_of(situation)
     if unit is None or mapping(situation.host, "collector").get("root") is False:
+        return None, [], None
+    # A server that is in the unit's group and not what the unit runs: cron's jobs, for instance.
+    if text(situation.case.process, "trust", "by") != "unit":
         return None, [], None
     written, changes = drop_in(situation, unit, fix_id, _UNIT_SETTINGS[setting], value)
     return written, changes, unit

@@ -23,6 +23,7 @@ import typing as t
 from ansible_collections.redisops.persistence.plugins.module_utils import _changes
 from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_places import why_forbidden
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import grade_name, grade_place
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege import ACCEPTABLE, UNTRUSTED_SERVER
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop_in import MARK
 from ansible_collections.redisops.persistence.plugins.module_utils._systemd_drop_in import PATH as DROP_IN_PATH
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record
@@ -236,7 +237,13 @@ class _Inverse:
         allowed = self.arguments.get("allowed_dirs")
         if not isinstance(allowed, (list, tuple)) or not all(isinstance(path, str) for path in allowed):
             raise self._broken("arguments.allowed_dirs must be a list of paths")
-        place = {**self._process(), "path": self._path("path"), "allowed_dirs": list(allowed)}
+        # It gets back what it had: what stands against giving it something new does not count.
+        place = {
+            **self._process(),
+            "path": self._path("path"),
+            "allowed_dirs": list(allowed),
+            "accept": list(ACCEPTABLE),
+        }
         place.update({name: self.arguments[name] for name in ("device", "inode") if self.arguments.get(name)})
         return place
 
@@ -298,6 +305,9 @@ class _Inverse:
             if not (value == "unlimited" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)):
                 raise self._broken(f"{plain(value)!r} is no limit")
         arguments = {**self._process(), **more, "value": wanted, "expected": expected}
+        if "resource" in more:
+            # The value before gives the server nothing new.
+            arguments["accept"] = [UNTRUSTED_SERVER]
         drop_in = self._drop_in()
         if drop_in is not None:
             arguments["drop_in"] = drop_in

@@ -13,6 +13,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.case import C
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_attempt import attempt_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_dump import dump_signals, judged_dump
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_memory import memory_signals
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_privilege import privilege_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_saves import save_signals
 from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_storage import storage_signals
 
@@ -23,6 +24,7 @@ def compute_signals(case: Case) -> dict[str, t.Any]:
         **save_signals(case),
         **memory_signals(case),
         **storage_signals(case),
-        **attempt_signals(case),
         **dump_signals(case, judged_dump(case)),
+        **privilege_signals(case),
+        **attempt_signals(case),
     }

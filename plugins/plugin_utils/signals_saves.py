@@ -24,6 +24,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._kernel_match
     same_user,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.case import Attempt, Case
+from ansible_collections.redisops.persistence.plugins.plugin_utils.signals_privilege import servers_beside
 from ansible_collections.redisops.persistence.plugins.plugin_utils.values import (
     Mapping,
     all_of,
@@ -411,12 +412,20 @@ def _shared_dump_with(case: Case) -> list[str] | None:
     if None in place:
         return None
     others = []
+    listed = set()
     for peer in case.peers:
         directory = mapping(peer, "data_directory")
         peer_view = mapping(directory, "process_view")
-        if (peer_view.get("device"), peer_view.get("inode"), text(directory, "dump", "name")) == place:
+        peer_name = text(directory, "dump", "name")
+        if peer_name is not None:
+            listed.add(integer(peer, "process", "pid"))
+        if (peer_view.get("device"), peer_view.get("inode"), peer_name) == place:
             others.append(str(peer.get("address")))
-    return sorted(others)
+    beside = servers_beside(case)
+    if beside is None:
+        return sorted(others) or None
+    # Of a server in no list the name of its dump is not known.
+    return sorted([*others, *(named for pid, named in beside if pid not in listed)])
 
 
 def save_signals(case: Case) -> dict[str, t.Any]:

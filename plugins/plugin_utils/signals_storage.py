@@ -157,7 +157,9 @@ def _space(case: Case) -> dict[str, t.Any]:
     elif number(view, "total_bytes") is not None:
         # Such a file system (btrfs, some network ones) makes inodes as it needs them.
         exhausted = False
+    uid = integer(case.process, "uid", "effective")
     orphans = [entry for entry in entries(case.directory, "temp_files") if entry.get("holder") == "none"]
+    own_orphans = [entry for entry in orphans if uid is not None and entry.get("uid") == uid]
     orphan_bytes = sum(number(entry, "size_bytes") or 0 for entry in orphans)
     known = isinstance(dig(case.directory, "temp_files"), (list, tuple))
     short = disk_short(case, usable, estimate)
@@ -175,6 +177,8 @@ def _space(case: Case) -> dict[str, t.Any]:
         "inodes_exhausted": exhausted,
         "orphan_temp_count": len(orphans) if known else None,
         "orphan_temp_bytes": int(orphan_bytes) if known else None,
+        "orphan_temp_own_count": len(own_orphans) if known and uid is not None else None,
+        "orphan_temp_own_bytes": int(sum(number(entry, "size_bytes") or 0 for entry in own_orphans)) if known else None,
         "orphan_temp_names": sorted(str(entry.get("name")) for entry in orphans)[:20] if known else None,
         "orphans_fill_disk": None if not known else _orphans_fill(orphan_bytes, usable, guess, view, short),
         "orphans_hold_inodes": None if not known else bool(orphans) and exhausted is True,

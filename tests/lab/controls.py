@@ -251,6 +251,7 @@ def orphan_files(bench: Bench) -> None:
     server = saves(bench.start())
     orphan = server.directory / "temp-999999.rdb"
     orphan.write_bytes(b"x" * 100_000)
+    bench.own(orphan)
     os.utime(orphan, (time.time() - DAY_SECONDS,) * 2)
     server.fill(1, prefix="more")
 

@@ -22,8 +22,20 @@ from .snapshot import RECORDING, forbidden_commands, forget_commands, host_chang
 pytestmark = pytest.mark.lab
 
 DEFAULT, EVERYTHING = "default policy", "everything opted in"
-EVERYTHING_OPTED_IN = [
-    fix for fix in (*OPT_IN, "verify", "rewrite_config", "oom_score", "unit_sandbox") if fix != "cgroup_memory"
+EVERYTHING_OPTED_IN = [  # fmt: skip
+    fix
+    for fix in (
+        *OPT_IN,
+        "verify",
+        "rewrite_config",
+        "oom_score",
+        "unit_sandbox",
+        "data_dir",
+        "orphan_temp_files",
+        "process_limit",
+        "file_size_limit",
+    )
+    if fix != "cgroup_memory"
 ]
 """With more memory for its group no save would be deadly."""
 

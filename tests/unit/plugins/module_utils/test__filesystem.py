@@ -28,7 +28,8 @@ from ansible_collections.redisops.persistence.tests.unit.recorded_tree import ma
 
 KEYS = {
     "path", "deleted", "configured", "root", "process_view", "host_view", "lookup_view", "same_directory", "owner",
-    "access_acl", "permission_chain", "access", "sticky", "attributes", "dump", "temp_files", "temp_files_bytes",
+    "access_acl", "permission_chain", "access", "sticky", "attributes", "dump", "users", "foreign_files",
+    "temp_files", "temp_files_bytes",
     "temp_files_truncated", "entries_truncated", "aof",
 }  # fmt: skip
 HINTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}

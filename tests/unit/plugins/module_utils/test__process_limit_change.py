@@ -83,6 +83,9 @@ def run(system, check_mode=False, kernel=None, **options):
         "resource": "nproc",
         "value": "500",
         "expected": None,
+        # Whom a limit is raised for is tested with _privilege_check.
+        "accept": ["untrusted_server"],
+        "config_file": None,
         **options,
     }
     return change_process_limit(parameters, system, check_mode, kernel or Kernel(system))

@@ -149,6 +149,7 @@ def instance() -> Document:
             "namespaces": {"mount": {"inode": 1, "is_host": True}, "pid": {"inode": 2, "is_host": True}},
             "children": [],
             "timezone": None,
+            "trust": {"trusted": True, "by": "unit", "why": "it is the main process of redis.service"},
         },
         "cgroups": {
             "version": 2,
@@ -206,6 +207,8 @@ def instance() -> Document:
                 "directory_empty": None,
                 "attributes": {"immutable": False, "append_only": False},
             },
+            "users": {"complete": True, "processes": []},
+            "foreign_files": {"complete": True, "count": 0, "examples": []},
             "temp_files": [],
             "temp_files_bytes": 0,
             "temp_files_truncated": False,

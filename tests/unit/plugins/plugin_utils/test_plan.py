@@ -37,7 +37,8 @@ from evidence_factory import (
 
 RULES = load_rules()
 ADDRESS = "127.0.0.1:6379"
-PLACE = {"path": DIRECTORY, "device": "253:1", "inode": 128}
+SERVER = {"config_file": "/etc/redis/redis.conf", "accept": []}
+PLACE = {"path": DIRECTORY, "device": "253:1", "inode": 128, **SERVER}
 PROCESS = {"pid": SERVER_PID, "started_unix": STARTED}
 CAPABILITIES = ["CAP_CHOWN", "CAP_FOWNER", "CAP_LINUX_IMMUTABLE", "CAP_SYS_RESOURCE"]
 
@@ -494,6 +495,100 @@ def test_what_is_not_known_is_not_guessed(lost: str) -> None:
     assert not has(made, "data_dir") or decision(made, "data_dir")[0] in ("manual", "refuse")
 
 
+# Privilege -----------------------------------------------------------------------------------------------------------
+
+USERS, FILES, TRUST = "data_directory/users", "data_directory/foreign_files", "process/trust"
+STRANGER = {"trusted": False, "by": None, "why": "it was started by sh of uid 4242"}
+
+
+def user(uid: int, is_server: bool = False, **more: t.Any) -> Document:
+    return {"pid": 77, "uid": uid, "command": "somebody", "is_server": is_server, "how": "cwd", "below": False, **more}
+
+
+def users(*processes: Document, complete: bool | None = True) -> Document:
+    return {"complete": complete, "processes": list(processes)}
+
+
+@pytest.mark.parametrize(
+    ("lost", "value", "says", "accepts"),
+    [
+        (TRUST, STRANGER, "started by sh of uid 4242", "untrusted_server"),
+        (TRUST, {"trusted": None, "by": None, "why": "its program can't be read"}, "is not known", "untrusted_server"),
+        (TRUST, None, "is not known", "untrusted_server"),
+        (USERS, None, "Who else uses the directory is not known", "shared_directory"),
+        (USERS, users(complete=None), "run as root of the host (become) to know", "shared_directory"),
+        (USERS, users(complete=False), "not every process was looked at", "shared_directory"),
+        (USERS, users(user(4242)), "somebody (pid 77, uid 4242)", "shared_directory"),
+        (USERS, users(user(110, is_server=True)), "Other processes use the directory", "shared_directory"),
+        (FILES, None, "Whose files lie in the directory is not known", "foreign_files"),
+        (
+            FILES,
+            {"complete": True, "count": 1, "examples": [{"name": "ibdata1", "uid": 999}]},
+            "ibdata1 (uid 999)",
+            "foreign_files",
+        ),
+    ],
+)
+def test_what_is_not_the_servers_own_alone_must_be_asked_for(lost: str, value: t.Any, says: str, accepts: str) -> None:
+    document = of_instance(denied(), lost, value)
+    assert decision(plan(document), "data_dir")[0] == "opt_in"
+    assert says in decision(plan(document), "data_dir")[1]
+    asked = plan(document, opt_in=["data_dir"])
+    assert action(asked, "data_dir")["arguments"]["accept"] == [accepts]
+
+
+@pytest.mark.parametrize("other", [user(0), user(110), user(0, how="open_file")])
+def test_root_and_the_servers_own_user_may_stand_in_the_directory(other: Document) -> None:
+    assert decision(plan(of_instance(denied(), USERS, users(other))), "data_dir")[0] == "apply"
+
+
+@pytest.mark.parametrize("where", [{}, {"below": True}, {"how": "open_file", "below": True}])
+def test_a_directory_is_taken_from_no_running_server(where: Document) -> None:
+    document = of_instance(denied(), USERS, users(user(4242, is_server=True, **where)))
+    for policy in ({}, {"opt_in": ["data_dir"]}):
+        assert decision(plan(document, **policy), "data_dir")[0] == "refuse"
+
+
+def test_a_directory_that_was_set_at_run_time_must_be_asked_for() -> None:
+    document = of_instance(denied(), "redis/config_file_settings/dir", "/var/lib/redis")
+    assert "set at run time" in decision(plan(document), "data_dir")[1]
+    assert decision(plan(document), "data_dir")[0] == "opt_in"
+
+
+def test_the_servers_own_user_needs_no_leave() -> None:
+    document = of_instance(of_instance(denied({"uid": 110, "mode": "0555"}), TRUST, None), USERS, users(complete=None))
+    document = change(document, "host/collector", {"uid": 110, "root": False, "capabilities_effective": []})
+    assert decision(plan(document), "data_dir")[0] == "apply"
+
+
+def test_nobody_else_is_told_that_a_server_of_another_user_works_there() -> None:
+    """What could not be read is unknown on both sides, and no sign of another user."""
+    document = second(denied())
+    for instance in document["instances"]:
+        instance["process"]["uid"] = {"real": None, "effective": None}
+        instance["data_directory"]["process_view"].update(device=None, inode=None)
+        instance["data_directory"]["users"] = users(complete=None)
+    document = change(document, "host/collector", {"uid": 1000, "root": False, "capabilities_effective": []})
+    assert decision(plan(document), "data_dir")[0] == "opt_in"
+    assert "become" in decision(plan(document), "data_dir")[1]
+
+
+def test_limits_are_raised_unasked_for_a_trusted_server_alone() -> None:
+    document = of_instance(out_of_processes(), TRUST, STRANGER)
+    assert decision(plan(document), "process_limit")[0] == "opt_in"
+    asked = action(plan(document, opt_in=["process_limit"]), "process_limit")["arguments"]
+    assert (asked["accept"], asked["drop_in"]) == (["untrusted_server"], None)
+
+
+def test_no_temp_file_is_removed_outside_of_the_allowed_directories() -> None:
+    made = plan(full(temp("temp-5.rdb")), allowed_dirs=["/var/lib/redis"])
+    assert decision(made, "orphan_temp_files")[0] == "refuse"
+
+
+def test_the_temp_files_of_others_are_for_a_person() -> None:
+    assert decision(plan(full(temp("temp-5.rdb", uid=4242))), "orphan_temp_files")[0] == "manual"
+
+
 # data_dir ------------------------------------------------------------------------------------------------------------
 
 
@@ -585,11 +680,18 @@ def test_orphans_are_removed_by_name_and_the_save_is_foreseen() -> None:
             temp("temp-6.rdb", holder="live_child", open=True),
             temp("temp-7.rdb", holder="unknown", open=None),
             temp("temp-8.rdb", open=None),
+            temp("temp-9.rdb", uid=4242),
+            temp("temp-10.rdb", uid=0),
         ),
         check_mode=True,
     )
     assert actions(made) == ["orphan_temp_files", "verify"]
-    assert action(made, "orphan_temp_files")["arguments"] == {**PROCESS, **PLACE, "names": ["temp-5.rdb"]}
+    assert action(made, "orphan_temp_files")["arguments"] == {
+        **PROCESS,
+        **PLACE,
+        "names": ["temp-5.rdb"],
+        "allowed_dirs": ["/srv/redis"],
+    }
     assert action(made, "orphan_temp_files")["changes"] == [
         {
             "what": f"temporary file {DIRECTORY}/temp-5.rdb",
@@ -685,6 +787,7 @@ def test_a_process_limit_is_raised_live_and_in_the_unit() -> None:
         "value": 65_536,
         "unit": "redis.service",
         "drop_in": {"path": DROP_IN, "content": DROP_IN_TEXT},
+        **SERVER,
     }
     assert [(entry["part"], entry["what"], entry["before"]) for entry in fix(made, "process_limit")["changes"]] == [
         ("live", "limit nproc of the process", 5),
@@ -1152,6 +1255,7 @@ def test_a_deleted_directory_is_made_again_and_stepped_into() -> None:
         "dump_name": "dump.rdb",
         "without_restart": True,
         "allowed_dirs": ["/srv/redis"],
+        **SERVER,
     }
     assert what(made, "recreate_dir") == [(f"directory {DIRECTORY}", None, "present"), ("config dir", "", DIRECTORY)]
 

@@ -18,6 +18,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import b
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_effects import evidence_after
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, Policy
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import load_rules
+from recordings import say_trusted_and_alone
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures" / "replay"
 FILES = sorted(DIRECTORY.glob("*.json")) if DIRECTORY.is_dir() else []
@@ -119,7 +120,7 @@ class Recorded(t.NamedTuple):
 @functools.cache
 def load(path: Path) -> Recorded:
     """Shared between tests: nobody changes it, which :func:`test_no_plan_does_what_the_rules_forbid` sees to."""
-    evidence = json.loads(path.read_text(encoding="utf-8"))["evidence"]
+    evidence = say_trusted_and_alone(json.loads(path.read_text(encoding="utf-8"))["evidence"])
     return Recorded(evidence, diagnose(evidence, RULES))
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege import ACCEPTABLE
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record, rollback
 
 A = "127.0.0.1:6379"
@@ -110,6 +111,7 @@ def test_a_boot_file_that_was_there_before_stays():
 def test_owner_and_mode_go_back_where_they_still_are_what_the_run_set():
     assert only(invert(DATA_DIR))["arguments"] == {
         **PLACE,
+        "accept": list(ACCEPTABLE),
         "uid": 0,
         "gid": 0,
         "mode": "0700",
@@ -181,6 +183,7 @@ def test_a_limit_goes_back_with_its_drop_in():
         "expected": 65536,
         "drop_in": {"path": DROP_IN, "content": None},
         "unit": "redis.service",
+        "accept": ["untrusted_server"],
     }
     assert result.not_reversible == []
 
@@ -205,6 +208,7 @@ def test_attributes_are_set_again():
     )
     assert only(invert(immutable))["arguments"] == {
         **PLACE,
+        "accept": list(ACCEPTABLE),
         "dump_name": "dump.rdb",
         "attributes_add": ["a", "i"],
         "dump_attributes_add": ["i"],
@@ -220,6 +224,7 @@ def test_a_removed_directory_is_made_again_as_it_was():
     )
     assert only(invert(destination))["arguments"] == {
         **PLACE,
+        "accept": list(ACCEPTABLE),
         "dump_name": "dump.rdb",
         "destination": "directory",
         "destination_uid": 1,
