@@ -29,7 +29,7 @@ def decide(fix: Fix, context: Context, values: t.Mapping[str, t.Any]) -> FixEntr
         if condition.when.answer(context) == YES:
             decision, reason = condition.decision, fill(condition.reason, values)
             # What a condition leaves to a person shows the condition's own commands: those of the fix would not help.
-            templates = fix.commands if decision != MANUAL or fix.decision == MANUAL else []
+            templates = fix.commands if decision != MANUAL or fix.decision == MANUAL else ()
             templates = templates if condition.commands is None else condition.commands
             break
     # A refused fix shows no command: what must not be done must not be copied either.
