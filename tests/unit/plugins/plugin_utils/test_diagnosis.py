@@ -10,6 +10,7 @@ import typing as t
 
 import evidence_factory as make
 import pytest
+from ansible_collections.redisops.persistence.plugins.plugin_utils import diagnosis as diagnosis_module
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import EvidenceError, diagnose
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules, load_rules
 from evidence_factory import (
@@ -1079,3 +1080,46 @@ def test_no_shape_of_a_value_ends_in_a_traceback(value: t.Any) -> None:
             assert str(error).startswith("evidence"), path
         else:
             json.dumps(documents, allow_nan=False)
+
+
+NINES = "9" * 400
+
+
+@pytest.mark.parametrize("value", [NINES, f"-{NINES}", int(NINES), float("inf"), float("nan"), "1e999", "-0", [], {}])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "redis.info.rdb_last_save_time",
+        "redis.info.used_memory",
+        "redis.info.latest_fork_usec",
+        "redis.started_unix",
+        "redis.config.maxmemory",
+        "process.pid",
+    ],
+)
+def test_an_odd_number_leaves_the_other_server_its_verdict(path: str, value: t.Any) -> None:
+    document = failing(opened("EACCES")["instances"][0]["redis_log"]["events"])
+    good = document["instances"][0]
+    odd = make.change({"instances": [json.loads(json.dumps(good))]}, f"instances.0.{path}", value)["instances"][0]
+    documents = diagnose({**document, "instances": [{**odd, "address": "odd:1"}, good]}, RULES)
+    assert [found["instance"]["address"] for found in documents] == ["odd:1", good["address"]]
+    assert documents[1] == {**judge({**document, "instances": [good, odd]})}
+
+
+def test_what_nobody_foresaw_is_said_of_the_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = opened("EACCES")
+    good = document["instances"][0]
+    real = diagnosis_module.compute_signals
+
+    def fail_on_the_odd_one(case: t.Any) -> t.Any:
+        if case.instance["address"] == "odd:1" and case.instance.get("redis"):
+            raise OverflowError("int too large to convert to float")
+        return real(case)
+
+    monkeypatch.setattr(diagnosis_module, "compute_signals", fail_on_the_odd_one)
+    odd, fine = diagnose({**document, "instances": [{**good, "address": "odd:1"}, good]}, RULES)
+    assert (odd["state"], odd["status"], odd["fixes"]) == ("unreachable", "unknown", [])
+    (unknown,) = [entry for entry in odd["unknowns"] if entry["what"] == "the diagnosis"]
+    assert "OverflowError" in unknown["why"]
+    assert "defect" in unknown["remedy"]
+    assert fine["cause"]["id"] == "dir_permission_denied"
