@@ -72,7 +72,10 @@ options:
     description:
       - Whether to read the default user's password from the server's own configuration file on the host, where
         O(login_password) is not given. Needs the right to read that file.
-      - The file is used only if the user that runs the server can read it, too.
+      - The file and what it includes are read as the user that runs the server (as root in a process of that user,
+        its groups and its root directory); what that one can't read is not used.
+      - The password is sent to no other process than the server whose file it is, by the owner of the listening
+        socket. A port that is forwarded (a published port of a container) shows no such owner.
       - Defaults to V(false).
     type: bool
 
@@ -153,7 +156,10 @@ options:
         description:
           - Whether to read the default user's password from the server's own configuration file on the host, where
             O(instances[].login_password) is not given. Needs the right to read that file.
-          - The file is used only if the user that runs the server can read it, too.
+          - The file and what it includes are read as the user that runs the server (as root in a process of that user,
+        its groups and its root directory); what that one can't read is not used.
+      - The password is sent to no other process than the server whose file it is, by the owner of the listening
+        socket. A port that is forwarded (a published port of a container) shows no such owner.
           - Defaults to V(false).
         type: bool
 

@@ -260,3 +260,30 @@ def test_process_of_a_unix_socket(machine: Machine) -> None:
 )
 def test_addresses_of_the_kernel_are_decoded(text: str, address: str) -> None:
     assert _discovery.decode_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("127.0.0.1", 6379, True),
+        ("127.0.0.1", 6380, False),  # another process has it
+        ("127.0.0.1", 6381, False),  # so it has one of two
+        ("127.0.0.1", 6382, True),  # another has the port on an address that does not lead there
+        ("127.0.0.2", 6382, False),
+        ("127.0.0.1", 6383, False),  # nobody listens
+    ],
+)
+def test_a_password_is_for_the_process_that_listens_alone(
+    machine: Machine, host: str, port: int, expected: bool
+) -> None:
+    lines = (("0100007F", 6379, 1), ("0100007F", 6380, 2), ("0100007F", 6381, 3), ("00000000", 6381, 4))
+    other = (("0100007F", 6382, 5), ("0200007F", 6382, 6))
+    machine.network("self", tcp="".join(tcp_line(*line) for line in (*lines, *other)))
+    machine.process(10, "redis-server", "redis-server 127.0.0.1:6379\0", inodes=[1, 3, 5])
+    options = ConnectionOptions(login_host=host, login_port=port)
+    assert _discovery.listens_alone(machine.system, 10, options) is expected
+
+
+def test_a_process_whose_sockets_cannot_be_seen_gets_no_password(machine: Machine) -> None:
+    machine.network("self", tcp=tcp_line("0100007F", 6379, 1))
+    assert not _discovery.listens_alone(machine.system, 99, ConnectionOptions(login_port=6379))

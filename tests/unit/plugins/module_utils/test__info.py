@@ -88,6 +88,31 @@ def test_numbers_and_text() -> None:
     assert _info.number(info, "used_memory") is None
 
 
+@pytest.mark.parametrize(
+    "text", ["9" * 400, "-" + "9" * 400, "9" * 20, str(2**63), "nan", "inf", "1e999", "-", "٣", "1_000", " 1"]
+)
+def test_what_no_server_counts_to_is_no_number(text: str) -> None:
+    assert _info.number(_info.ParsedInfo({"used_memory": text}, frozenset(), []), "used_memory") is None
+
+
+def test_largest_and_smallest_numbers() -> None:
+    assert _info.to_number(str(2**63 - 1)) == 2**63 - 1
+    assert _info.to_number("-0") == 0
+    counts = _info.parse_info(
+        f"# Keyspace\ndb0:keys={'9' * 400}\ndb1:keys=2\n# Errorstats\nerrorstat_X:count={'9' * 50}\n"
+    )
+    assert _info.key_count(counts) == 2
+    assert _info.error_statistics(counts) == {}
+
+
+def test_lines_names_and_values_are_bounded() -> None:
+    long = "x" * 100_000
+    info = _info.parse_info(f"os:{long}\n{long}:1\n" + "module:name=a\n" * 1000 + "y:1\n" * 100_000 + "late:1\n")
+    assert len(info.fields["os"]) == _info.TEXT_LIMIT_CHARACTERS
+    assert set(info.fields) == {"os", "y"}
+    assert len(info.modules) == _info.MODULE_LIMIT
+
+
 def test_absent_sections_say_nothing() -> None:
     assert _info.wanted_fields(_info.parse_info("# Server\nredis_version:5.0.14\n")) == {}
 

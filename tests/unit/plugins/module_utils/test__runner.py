@@ -69,12 +69,12 @@ def test_input_that_nobody_reads_holds_nobody_up(machine: System) -> None:
 
 def test_clients_have_less_memory_than_other_commands(machine: System, tmp_path: t.Any) -> None:
     client = tmp_path / "redis-cli"
-    client.write_text("#!/bin/sh\nulimit -S -d\n")
+    client.write_text("#!/bin/sh\nsleep 0.1\nulimit -S -d\n")
     client.chmod(0o755)
     assert machine.run([str(client)]).stdout.strip() == str(_runner.CLIENT_MEMORY_BYTES // 1024)
     soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
     shown = "unlimited" if soft == resource.RLIM_INFINITY else str(soft // 1024)
-    assert machine.run(["sh", "-c", "ulimit -S -d"]).stdout.strip() == shown
+    assert machine.run(["sh", "-c", "sleep 0.1; ulimit -S -d"]).stdout.strip() == shown
 
 
 def test_own_memory_is_bounded_and_that_of_commands_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import typing as t
 
 import evidence_factory as make
 import pytest
+from ansible_collections.redisops.persistence.plugins.plugin_utils import diagnosis as diagnosis_module
 from ansible_collections.redisops.persistence.plugins.plugin_utils.diagnosis import EvidenceError, diagnose
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import Rules, load_rules
 from evidence_factory import (
@@ -1079,3 +1080,46 @@ def test_no_shape_of_a_value_ends_in_a_traceback(value: t.Any) -> None:
             assert str(error).startswith("evidence"), path
         else:
             json.dumps(documents, allow_nan=False)
+
+
+ODD_NUMBERS: dict[str, t.Any] = {
+    "400 digits": "9" * 400,
+    "400 digits below zero": "-" + "9" * 400,
+    "an integer of 400 digits": int("9" * 400),
+    "infinity": float("inf"),
+    "no number": float("nan"),
+    "infinity as text": "1e999",
+    "a list": [],
+}
+
+
+@pytest.mark.parametrize("name", ODD_NUMBERS)
+def test_an_odd_number_leaves_the_other_server_its_verdict(name: str) -> None:
+    document = opened("EACCES")
+    good = document["instances"][0]
+    paths = ("redis/info/rdb_last_save_time", "redis/info/used_memory", "redis/started_unix", "redis/config/maxmemory")
+    for path in (*paths, "redis/info/latest_fork_usec", "process/pid", "data_directory/dump/size_bytes"):
+        odd = make.change(make.change(good, path, ODD_NUMBERS[name]), "address", "odd:1")
+        documents = diagnose({**document, "instances": [odd, good]}, RULES)
+        assert [found["instance"]["address"] for found in documents] == ["odd:1", good["address"]]
+        assert causes(documents[1]) == ["dir_permission_denied"], path
+
+
+def test_what_nobody_foresaw_is_said_of_the_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = opened("EACCES")
+    good = document["instances"][0]
+    real = diagnosis_module.compute_signals
+
+    def fail_on_the_odd_one(case: t.Any) -> t.Any:
+        if case.instance["address"] == "odd:1" and case.instance.get("redis"):
+            raise OverflowError("int too large to convert to float")
+        return real(case)
+
+    monkeypatch.setattr(diagnosis_module, "compute_signals", fail_on_the_odd_one)
+    odd, fine = diagnose({**document, "instances": [{**good, "address": "odd:1"}, good]}, RULES)
+    assert (odd["state"], odd["status"]) == ("unreachable", "unknown")
+    assert {fix["decision"] for fix in odd["fixes"]} <= {"manual"}
+    (unknown,) = [entry for entry in odd["unknowns"] if entry["what"] == "the diagnosis"]
+    assert "OverflowError" in unknown["why"]
+    assert "defect" in unknown["remedy"]
+    assert fine["cause"]["id"] == "dir_permission_denied"
