@@ -24,6 +24,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     **remediation_run.GATHERING_OPTIONS,
     **remediation_run.RECORD_DIRECTORY_OPTION,
     "policy": {"type": "dict"},
+    "report_dir": {"type": "path"},
 }
 
 
@@ -43,6 +44,13 @@ class ActionModule(ActionBase):
         policy = remediation_run.policy_of(options)
         if not is_selected(policy.run_tags, remediation_run.tags_around(self._task)):
             return _not_meant(policy.run_tags)
+        remediation_run.check_places(
+            {
+                "remediate_record_dir": options["record_dir"],
+                "remediate_report_dir": options["report_dir"],
+                "remediate_rescue_control_dir": policy.rescue_control_dir,
+            }
+        )
         rules = gathering.rules_for(options)
         host = gathering.host_of(task_vars)
         look = remediation_run.look(self, task_vars, rules, host)

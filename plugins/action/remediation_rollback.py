@@ -38,6 +38,7 @@ class ActionModule(ActionBase):
         super().run(task_vars=task_vars)
         task_vars = task_vars or {}
         options = gathering.check_options(OPTIONS, self._task.args)
+        remediation_run.check_places({"remediate_record_dir": options["record_dir"]})
         rules = gathering.rules_for(options)
         host, check_mode = gathering.host_of(task_vars), self._task.check_mode
         result: dict[str, t.Any] = {

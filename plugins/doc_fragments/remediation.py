@@ -82,5 +82,7 @@ options:
       - The directory on the control node that has the records. Each run has a directory there, with one file a
         host, readable by its owner alone.
       - Needed where something will be changed. Where it can't be written, nothing is changed.
+      - It must be a directory that only you and root can write, and no link that another user may have made may lie on
+        the way to it. Another place is refused.
     type: path
 """

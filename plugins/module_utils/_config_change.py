@@ -56,7 +56,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._config_value
     value_text,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._discovery import find_pid
-from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import read_state
+from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import forget_unwatched, read_state
 from ansible_collections.redisops.persistence.plugins.module_utils._emergency_watcher import PARAMETER, UNBLOCKED
 from ansible_collections.redisops.persistence.plugins.module_utils._forbidden_places import why_forbidden
 from ansible_collections.redisops.persistence.plugins.module_utils._hijack_places import (
@@ -129,6 +129,8 @@ def change_configuration(parameters: t.Mapping[str, t.Any], system: System, chec
         with closing(open_session(parameters, system, Gaps())) as session:
             run = _Run(session, system, check_mode, result, assumed, in_file)
             run.set_all(wanted, expected)
+            if not check_mode and wanted.get("stop-writes-on-bgsave-error") == "yes":
+                forget_unwatched(system, session.run_id)
             if parameters["rewrite"] != "no":
                 run.rewrite(own_names, parameters["rewrite"] == "yes")
     except ConfigFailure as failure:

@@ -28,6 +28,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._emergency_st
     State,
     StateFailure,
     forget_old_states,
+    forget_unwatched,
     locked,
     read_state,
     remove_state,
@@ -114,6 +115,9 @@ def _present(session: ConfigSession, seconds: int, system: System, check_mode: b
     if state is not None and running == UNBLOCKED:
         _keep(session, state, seconds, system, check_mode, result)
         return
+    if state is not None and not check_mode:
+        # Somebody else has put the parameter back, and no watcher is left to notice.
+        forget_unwatched(system, session.run_id)
     reason = why_not(session, running)
     if reason is not None:
         raise ConfigFailure(f"There is nothing to unblock: {reason}")

@@ -80,6 +80,29 @@ def read_state(system: System, server_run_id: str) -> State | None:
     return None
 
 
+def standing(system: System, server_run_id: str | None, running: str | None) -> dict[str, t.Any] | None:
+    """``redis.emergency_unblock`` of docs/evidence.md: the unblock that this very process of a server is under.
+
+    :param running: the value that the server runs with; another one than ``no`` means that none stands.
+    """
+    state = read_state(system, server_run_id) if server_run_id and running == "no" else None
+    if state is None:
+        return None
+    return {
+        "since_unix": state.since_unix,
+        "deadline_unix": state.deadline_unix,
+        "value_before": state.value_before,
+        "watched": watcher_is_alive(system, state),
+    }
+
+
+def forget_unwatched(system: System, server_run_id: str) -> None:
+    """Forget an unblock that is over and that no watcher will forget: what is set later is not its doing."""
+    state = read_state(system, server_run_id)
+    if state is not None and not watcher_is_alive(system, state):
+        remove_state(system, server_run_id, state.run)
+
+
 def write_state(system: System, state: State) -> None:
     """Write it at once or not at all, in the first place that has room. Raises StateFailure."""
     name = file_name(state.server_run_id)

@@ -19,6 +19,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._client impor
     connect,
     connection_failure,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import standing
 from ansible_collections.redisops.persistence.plugins.module_utils._info import (
     ParsedInfo,
     error_statistics,
@@ -196,6 +197,7 @@ def collect_facts(
         "config": config,
         "password_set": password_set(client.options, requirepass, client.warnings),
         "config_file_settings": None,
+        "emergency_unblock": standing(system, fields.get("run_id"), config.get("stop-writes-on-bgsave-error")),
         "modules": parsed.modules[:64],
     }
 

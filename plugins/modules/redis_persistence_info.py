@@ -220,6 +220,33 @@ instances:
           type: dict
           sample:
             dir: /var/lib/redis
+        emergency_unblock:
+          description:
+            - The unblock of M(redisops.persistence.redis_emergency_unblock) that this process of the server is under. V(null) where none stands.
+          returned: always
+          type: dict
+          sample: null
+          contains:
+            since_unix:
+              description: When it began, in seconds since the epoch.
+              returned: always
+              type: float
+              sample: 1760000000.5
+            deadline_unix:
+              description: When it is to end.
+              returned: always
+              type: float
+              sample: 1760000900.5
+            value_before:
+              description: What C(stop-writes-on-bgsave-error) was before, and is to be again.
+              returned: always
+              type: str
+              sample: 'yes'
+            watched:
+              description: Whether the process that puts it back still runs. Where it does not, nobody puts it back.
+              returned: always
+              type: bool
+              sample: true
         modules:
           description: The modules that the server has loaded.
           returned: always

@@ -27,6 +27,12 @@ extends_documentation_fragment:
   - redisops.persistence.remediation
   - redisops.persistence.remediation.policy
   - redisops.persistence.remediation.record_dir
+options:
+  report_dir:
+    description:
+      - The directory on the control node that M(redisops.persistence.remediation_report) will write to. It is only looked at here, so that a
+        place that another user can change is refused before anything is done.
+    type: path
 seealso:
   - module: redisops.persistence.redis_diagnosis_info
   - module: redisops.persistence.remediation_verification

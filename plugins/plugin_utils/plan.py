@@ -316,10 +316,21 @@ def _decide_ends(
             later += _end_actions(situation, decided)
         except Exception as error:  # what was decided before stands; the end of it is not begun
             draft.give_up_end(error)
-    return sorted(later, key=lambda action: _END_ORDER.index(action["fix"]))
+    return _order_ends(later, after)
 
 
 _END_ORDER = (VERIFY, STOP_WRITES_FIX, REWRITE)
+
+
+def _order_ends(actions: t.Iterable[Action], situations: t.Iterable[Situation]) -> list[Action]:
+    """The saves, then what waits for them. What an emergency unblock has left is put back first."""
+    left = {one.address for one in situations if one.signals.get("emergency_unblock_over") is True}
+
+    def rank(action: Action) -> int:
+        is_left = action["fix"] == STOP_WRITES_FIX and action["address"] in left
+        return -1 if is_left else _END_ORDER.index(action["fix"])
+
+    return sorted(actions, key=rank)
 
 
 def _without_unselected(
@@ -360,7 +371,8 @@ def verification_actions(
     changed = set(changed_addresses)
     fixes: list[dict[str, t.Any]] = []
     actions: list[Action] = []
-    for situation in look_at(check_evidence(evidence), diagnoses, rules, policy):
+    situations = look_at(check_evidence(evidence), diagnoses, rules, policy)
+    for situation in situations:
         planned = _planned_of(plan, situation.address)
         if plan is not None and _was_verified(plan, situation.address):
             continue
@@ -371,7 +383,7 @@ def verification_actions(
         if shown:
             fixes.append(_instance(situation.address, shown))
         actions += _end_actions(situation, decided)
-    return fixes, sorted(actions, key=lambda action: _END_ORDER.index(action["fix"]))
+    return fixes, _order_ends(actions, situations)
 
 
 def _planned_of(plan: Mapping | None, address: str) -> dict[str, Mapping] | None:

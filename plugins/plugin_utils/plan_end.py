@@ -93,15 +93,19 @@ def entry_of(situation: Situation, fix_id: str, decision: str, reason: str, work
 
 
 def decide_end(situation: Situation, done: Done) -> list[Decided]:
-    """verify, stop_writes and rewrite_config of one server, in the order in which they are carried out."""
+    """verify, stop_writes and rewrite_config of one server, in the order in which they are carried out.
+
+    What an emergency unblock has left is put back before the save: also where that fails.
+    """
     decided: list[Decided] = []
+    is_left = situation.signals.get("emergency_unblock_over") is True
     proof = _verify(situation, done)
     if proof is not None:
         decided.append(proof)
     will_save = proof is not None and proof[1] is not None and situation.policy.selects(VERIFY)
     writes = _stop_writes(situation, done, will_save)
     if writes is not None:
-        decided.append(writes)
+        decided.insert(0 if is_left else len(decided), writes)
     own = dict(done.parameters)
     if writes is not None and writes[1] is not None and situation.policy.selects(STOP_WRITES_FIX):
         own.update(parameters_before(writes[1].arguments, writes[1].changes))
@@ -293,14 +297,18 @@ def _stop_writes(situation: Situation, done: Done, will_save: bool) -> Decided |
     try:
         if done.unblocked or (done.unblocked is None and situation.opted_in("emergency_unblock")):
             raise CannotFix(REFUSE, "Writes are let through for a while; the timer of that puts it back.")
-        if situation.policy.scope == "incident":
+        rule = situation.rule(STOP_WRITES_FIX)
+        is_left = situation.signals.get("emergency_unblock_over") is True
+        if situation.policy.scope == "incident" and not is_left:
             raise CannotFix(REFUSE, "remediate_scope is incident: this is against a risk.")
-        if will_save:
+        if is_left and rule["decision"] == APPLY:
+            reason = str(rule["reason"])
+        elif will_save:
             reason = "Once the save has succeeded: a failed save then shows at once, instead of as lost data later."
         elif situation.opted_in(STOP_WRITES_FIX):
             reason = "remediate_opt_in names it. Writes stop at once, as the last save has failed."
         else:
-            raise CannotFix(OPT_IN, str(situation.rule(STOP_WRITES_FIX)["reason"]))
+            raise CannotFix(OPT_IN, str(rule["reason"]))
         work = stop_writes(situation)
     except CannotFix as why:
         return entry_of(situation, STOP_WRITES_FIX, why.decision, why.reason), None

@@ -218,6 +218,17 @@ def find(record: str | None, directory: str | None, host: str) -> str | None:
     The newest is the last remediation that changed, or may have changed, something on this host that can be put back;
     where there is none, the last that changed anything. Null where there is none for it. Raises RecordError.
     """
+    found = _find(record, directory, host)
+    if found is not None:
+        try:
+            # What another user wrote there would be carried out.
+            files.check_directory(os.path.dirname(found))
+        except OSError as error:
+            raise RecordError(f"{found}: {error.strerror or error}") from None
+    return found
+
+
+def _find(record: str | None, directory: str | None, host: str) -> str | None:
     root = os.path.abspath(os.path.expanduser(directory)) if directory else None
     if not record:
         return _newest(root, host) if root else None

@@ -19,6 +19,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._options impo
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     evidence_files,
+    files,
     gathering,
     output,
     record,
@@ -115,6 +116,22 @@ def tags_around(task: t.Any) -> frozenset[str]:
         tags.update(str(tag) for tag in getattr(task, "tags", None) or [])
         task = getattr(task, "_parent", None)
     return frozenset(tags)
+
+
+def check_places(places: t.Mapping[str, str | None]) -> None:
+    """Refuse directories of the control node that are another user's to change, before a host is asked anything.
+
+    :param places: {what names it: directory, or null}.
+    """
+    for name, directory in places.items():
+        if not directory:
+            continue
+        try:
+            files.check_directory(directory)
+        except files.NotOurs as error:
+            raise output.refusal(f"{name}: {error.strerror}. Nothing is changed.") from None
+        except OSError:
+            continue  # what keeps it from being written is told by who writes it
 
 
 def scratch_path(host: str) -> str:

@@ -10,6 +10,7 @@ Every function returns values named with their units; a value is null when one o
 
 from __future__ import annotations
 
+import datetime
 import posixpath
 import typing as t
 
@@ -428,6 +429,33 @@ def _shared_dump_with(case: Case) -> list[str] | None:
     return sorted([*others, *(named for pid, named in beside if pid not in listed)])
 
 
+def _when(unix: float | None) -> str:
+    if unix is None:
+        return "an unknown time"
+    return datetime.datetime.fromtimestamp(unix, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _emergency(case: Case) -> dict[str, t.Any]:
+    """Of an emergency unblock whose watcher is gone: nobody takes it back."""
+    found = mapping(case.redis, "emergency_unblock")
+    if not found:
+        known = "emergency_unblock" in case.redis
+        return {
+            "emergency_unblock_unwatched": False if known else None,
+            "emergency_unblock_over": False if known else None,
+            "emergency_unblock_text": None,
+        }
+    unwatched = negate(flag(found, "watched"))
+    end, status = number(found, "deadline_unix"), text(case.info, "rdb_last_bgsave_status")
+    ended = any_of(None if end is None else case.now >= end, None if status is None else status == "ok")
+    told = f"an emergency unblock of {_when(number(found, 'since_unix'))}; it was to end at {_when(end)}"
+    return {
+        "emergency_unblock_unwatched": unwatched,
+        "emergency_unblock_over": all_of(unwatched, ended),
+        "emergency_unblock_text": f"{told}, and nobody took it back" if unwatched else told,
+    }
+
+
 def save_signals(case: Case) -> dict[str, t.Any]:
     """All signals of this subject."""
     points = save_points_of(case)
@@ -473,4 +501,5 @@ def save_signals(case: Case) -> dict[str, t.Any]:
     signals.update(_running_save(case))
     signals.update(_restart(case, killed))
     signals.update(_restart_hides(case))
+    signals.update(_emergency(case))
     return signals

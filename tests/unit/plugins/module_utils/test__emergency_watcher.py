@@ -281,3 +281,32 @@ def test_a_reused_pid_is_no_watcher() -> None:
     alive = STATE._replace(watcher_pid=os.getpid(), watcher_started_ticks=ticks)
     assert watcher_is_alive(System(), alive)
     assert not watcher_is_alive(System(), alive._replace(watcher_started_ticks=ticks - 1))
+
+
+def test_evidence_has_the_unblock_of_this_very_process_and_whether_somebody_watches_it() -> None:
+    system = System(clock=lambda: 1000.0)
+    write_state(system, STATE)
+    told = _emergency_state.standing(system, RUN_ID, "no")
+    assert told == {"since_unix": 1000.0, "deadline_unix": 1100.0, "value_before": "yes", "watched": False}
+    assert _emergency_state.standing(system, RUN_ID, "yes") is None, "somebody has put it back"
+    assert _emergency_state.standing(system, "b" * 40, "no") is None, "another process of the server"
+    assert _emergency_state.standing(system, None, "no") is None
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_a_state_in_a_place_that_others_can_write_is_not_believed(own_directory: Path, mode: int) -> None:
+    write_state(System(), STATE)
+    own_directory.chmod(mode)
+    assert _emergency_state.standing(System(), RUN_ID, "no") is None
+
+
+def test_what_is_over_is_forgotten_unless_somebody_watches_it() -> None:
+    system = System(clock=lambda: 1000.0)
+    own = process_start_ticks(system, os.getpid())
+    assert own is not None
+    write_state(system, STATE._replace(watcher_pid=os.getpid(), watcher_started_ticks=own))
+    _emergency_state.forget_unwatched(system, RUN_ID)
+    assert read_state(system, RUN_ID) is not None
+    write_state(system, STATE)
+    _emergency_state.forget_unwatched(system, RUN_ID)
+    assert read_state(system, RUN_ID) is None

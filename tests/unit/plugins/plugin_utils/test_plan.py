@@ -587,6 +587,42 @@ def test_no_temp_file_is_removed_outside_of_the_allowed_directories() -> None:
 
 def test_the_temp_files_of_others_are_for_a_person() -> None:
     assert decision(plan(full(temp("temp-5.rdb", uid=4242))), "orphan_temp_files")[0] == "manual"
+# An emergency unblock that nobody took back -------------------------------------------------------------------------
+
+
+def left_unblocked(end: float, watched: bool = False, status: str = "err") -> Document:
+    document = denied() if status == "err" else on_host(evidence())
+    document = of_instance(document, "redis/config/stop-writes-on-bgsave-error", "no")
+    found = {"since_unix": NOW - 900, "deadline_unix": NOW + end, "value_before": "yes", "watched": watched}
+    return of_instance(document, "redis/emergency_unblock", found)
+
+
+def test_what_an_emergency_unblock_has_left_is_put_back_unasked_and_before_the_save() -> None:
+    document = left_unblocked(-60)
+    made = plan(document, check_mode=True)
+    assert decision(made, "stop_writes")[0] == "apply"
+    assert "nobody took back" in decision(made, "stop_writes")[1]
+    assert "writes stop at once" in decision(made, "stop_writes")[1]
+    fixes = actions(made)
+    assert fixes.index("stop_writes") < fixes.index("verify")
+    assert action(made, "stop_writes")["changes"][0]["after"] == "yes"
+    risks = {risk["id"]: risk for risk in diagnose(document, RULES)[0]["risks"]}
+    said = " ".join(str(quote["value"]) for quote in risks["stop_writes_disabled"]["evidence"])
+    assert "an emergency unblock of 2023-11-14 21:58:20 UTC; it was to end at 2023-11-14 22:12:20 UTC" in said
+
+
+def test_it_is_put_back_where_only_incidents_are_wanted_and_where_no_save_is_due() -> None:
+    assert decision(plan(left_unblocked(-60), scope="incident"), "stop_writes")[0] == "apply"
+    assert decision(plan(left_unblocked(600, status="ok")), "stop_writes")[0] == "apply"
+
+
+def test_an_emergency_unblock_whose_end_is_not_over_or_that_is_watched_is_left() -> None:
+    made = plan(left_unblocked(600), check_mode=True, skip=["verify"])
+    assert decision(made, "stop_writes")[0] == "opt_in"
+    assert "run again after its end" in decision(made, "stop_writes")[1]
+    assert "stop_writes" not in actions(made)
+    watched = plan(left_unblocked(-1, watched=True), check_mode=True, skip=["verify"])
+    assert "stop_writes" not in actions(watched)
 
 
 # data_dir ------------------------------------------------------------------------------------------------------------
