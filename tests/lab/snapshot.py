@@ -245,18 +245,22 @@ def commands_sent(server: Server) -> list[str]:
     return [words for words in map(command_words, (entry[3] for entry in entries)) if not words.startswith("slowlog")]
 
 
+QUESTIONS = ("acl|whoami", "acl|list", "module|list")
+"""Of commands that can do harm, the ones that only ask: before the server writes its configuration file anew."""
+
+
 def forbidden_commands(server: Server) -> list[str]:
     """What was sent although it never may be."""
     return [
         words
         for words in commands_sent(server)
-        if words != "acl|whoami" and (words in FORBIDDEN or words.partition("|")[0] in FORBIDDEN)
+        if words not in QUESTIONS and (words in FORBIDDEN or words.partition("|")[0] in FORBIDDEN)
     ]
 
 
 def command_words(arguments: list[str]) -> str:
     first = arguments[0].lower()
-    with_subcommand = first in ("acl", "client", "config", "debug", "slowlog") and len(arguments) > 1
+    with_subcommand = first in ("acl", "client", "config", "debug", "module", "slowlog") and len(arguments) > 1
     return f"{first}|{arguments[1].lower()}" if with_subcommand else first
 
 
