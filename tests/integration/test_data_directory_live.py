@@ -20,6 +20,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._data_directo
     argument_spec,
     change_data_directory,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege import ACCEPTABLE
 from ansible_collections.redisops.persistence.plugins.module_utils._temp_files import process_start_and_parent
 from live_servers import Lab, Server, system
 
@@ -102,7 +103,9 @@ def save(server: Server) -> str:
 def arguments(pid: int | None, path: Path | str, **more: t.Any) -> dict[str, t.Any]:
     """Options as the module gets them."""
     options = {name: option.get("default") for name, option in argument_spec().items()}
-    options.update(pid=pid, path=str(path), allowed_dirs=[str(path)], **more)
+    # For whom a directory is changed is tested in the lab.
+    options.update(pid=pid, path=str(path), allowed_dirs=[str(path)], accept=list(ACCEPTABLE))
+    options.update(more)
     return options
 
 

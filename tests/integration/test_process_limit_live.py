@@ -65,6 +65,9 @@ def change(server: Server, check_mode: bool = False, **options: t.Any) -> t.Any:
         "resource": "nproc",
         "value": "1000",
         "expected": None,
+        "config_file": None,
+        # For whom a limit is raised is tested in the lab.
+        "accept": ["untrusted_server"],
         **options,
     }
     return change_process_limit(parameters, System(), check_mode)

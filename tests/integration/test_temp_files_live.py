@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.redisops.persistence.plugins.module_utils import _temp_files_removal
+from ansible_collections.redisops.persistence.plugins.module_utils._privilege import ACCEPTABLE
 from ansible_collections.redisops.persistence.plugins.module_utils._temp_files import process_start_and_parent
 from ansible_collections.redisops.persistence.plugins.module_utils._temp_files_removal import (
     RemovalFailed,
@@ -98,6 +99,10 @@ def options(server: Server, *names: str, **more: t.Any) -> dict[str, t.Any]:
         "device": f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}",
         "inode": status.st_ino,
         "names": list(names),
+        "allowed_dirs": [str(server.directory)],
+        "config_file": None,
+        # What stands against a server and a directory is tested apart, below and in the lab.
+        "accept": list(ACCEPTABLE),
         **more,
     }
 
@@ -271,6 +276,7 @@ def test_an_ordinary_user_who_can_not_see_everybody_removes_nothing() -> None:
     try:
         with process(["sleep", "600"], cwd=place, user=NOBODY, group=NOBODY, extra_groups=[]) as pid:
             asked = {"pid": pid, "started_unix": None, "path": str(place), "device": None, "inode": None}
+            asked |= {"allowed_dirs": [str(place)], "config_file": None, "accept": list(ACCEPTABLE)}
             result = as_nobody(lambda: remove_temp_files({**asked, "names": [name]}, system(), False))
             assert "could be seen" in kept(result)[name] and (place / name).exists()
             # Root sees everybody.
@@ -338,6 +344,7 @@ def test_a_server_in_an_intruders_place_has_nothing_removed(tmp_path: Path) -> N
     (place / name).write_text("x")
     with process(["sleep", "600"], cwd=place) as pid:
         asked = {"pid": pid, "started_unix": None, "path": str(place), "device": None, "inode": None, "names": [name]}
+        asked |= {"allowed_dirs": [str(place)], "config_file": None, "accept": list(ACCEPTABLE)}
         with pytest.raises(RemovalFailed, match="SSH keys"):
             remove_temp_files(asked, system(), False)
     assert (place / name).exists()

@@ -46,7 +46,7 @@ READING = frozenset("acl|whoami auth client|setinfo config|get hello info lastsa
 """Commands that change nothing. What a run in check mode may send is among these."""
 FORBIDDEN = frozenset("acl config|resetstat debug flushall flushdb module save shutdown".split())
 """Commands, or the first words of such, that no remediation ever sends."""
-ASKED_ONLY = ("acl|list", "acl|whoami")
+ASKED_ONLY = ("acl|dryrun", "acl|getuser", "acl|list", "acl|whoami", "module|list")
 """What changes nothing all the same; the users are compared with the file before it is rewritten."""
 RECORDING = {"slowlog-log-slower-than": "0", "slowlog-max-len": "1000"}
 """Settings with which a server keeps every command that it is sent, also those that MONITOR does not show."""
@@ -258,7 +258,7 @@ def forbidden_commands(server: Server) -> list[str]:
 
 def command_words(arguments: list[str]) -> str:
     first = arguments[0].lower()
-    with_subcommand = first in ("acl", "client", "config", "debug", "slowlog") and len(arguments) > 1
+    with_subcommand = first in ("acl", "client", "config", "debug", "module", "slowlog") and len(arguments) > 1
     return f"{first}|{arguments[1].lower()}" if with_subcommand else first
 
 
