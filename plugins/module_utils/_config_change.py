@@ -463,7 +463,9 @@ class _Run:
                 f"Somebody else has set it since: {clean_sentence(others)}. A rewrite would make that permanent."
             )
         started = process_start_unix(self._system, self._pid)
-        problem = why_lines_would_change(drift, state, started, self._in_file) or why_file_would_suffer(state, server_umask(self._system, self._pid))
+        problem = why_lines_would_change(drift, state, started, self._in_file) or why_file_would_suffer(
+            state, server_umask(self._system, self._pid)
+        )
         if problem is None and file.problem is not None:
             raise ConfigFailure(file.problem)
         if problem is not None:

@@ -21,7 +21,9 @@ COLLECTION = "redisops.persistence"
 _MAY_BE_SECRET = re.compile(r"pass|secret|token|credential|private|vault|api_?key", re.IGNORECASE)
 _BARE_PLAYBOOK = re.compile(rf"ansible-playbook {re.escape(COLLECTION)}\.(\w+)(?=\s|\Z)")
 # What this run was asked for must not come along with another command.
-_OF_ONE_RUN = re.compile(r"\s*\{?\s*[\"']?(?:remediate_(?:record|confirm|address)|diagnose_reproduce|diagnose_evidence_\w+)\b")
+_OF_ONE_RUN = re.compile(
+    r"\s*\{?\s*[\"']?(?:remediate_(?:record|confirm|address)|diagnose_reproduce|diagnose_evidence_\w+)\b"
+)
 _FLAGS = {"become": "--become", "become_ask_pass": "--ask-become-pass", "ask_pass": "--ask-pass"}
 _VALUES = {
     "become_method": "--become-method",

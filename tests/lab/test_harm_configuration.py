@@ -67,7 +67,9 @@ def test_a_rollback_keeps_nobody_elses_value(
     set_since, edited_since, untouched = servers
     set_since.call("CONFIG", "SET", "save", SOMEBODYS_SAVE_POINTS)
     text = edited_since.config_path.read_text()
-    edited_since.config_path.write_text(text.replace("save 900 1 60 1000", "save 77 7").replace("save 900 1", "save 77 7"))
+    edited_since.config_path.write_text(
+        text.replace("save 900 1 60 1000", "save 77 7").replace("save 900 1", "save 77 7")
+    )
     back = run(
         tmp_path / "back",
         {HOST: variables_for(tmp_path / "back", servers, remediate_record_dir=str(tmp_path / "real" / "record"))},
