@@ -1,7 +1,7 @@
 # Copyright (c) 2026, redisops.persistence contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration file again: a rollback keeps what we put back and nothing else, and the module by itself as well."""
+"""The configuration file again: a rollback keeps what we put back and nothing else, and so does the module alone."""
 
 from __future__ import annotations
 
