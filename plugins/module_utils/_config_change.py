@@ -465,7 +465,9 @@ class _Run:
                 f"Somebody else has set it since: {clean_sentence(others)}. A rewrite would make that permanent."
             )
         started = process_start_unix(self._system, self._pid)
-        problem = why_lines_would_change(drift, state, started, self._in_file) or why_file_would_suffer(state, server_umask(self._system, self._pid))
+        problem = why_lines_would_change(drift, state, started, self._in_file) or why_file_would_suffer(
+            state, server_umask(self._system, self._pid)
+        )
         if problem is None and file.problem is not None:
             raise ConfigFailure(file.problem)
         if problem is not None:
@@ -481,7 +483,7 @@ class _Run:
         ]
 
     def _send_rewrite(self, place: ConfigPlace, before: FileState, path: str, drift: Drift) -> bool:
-        """Whether the file has changed. Raises, with the old file back in place, where more changed than was meant to."""
+        """Whether the file has changed. Raises, with the old one back in place, where more has than was meant to."""
         self._session.send("CONFIG", "REWRITE")
         allowed = {kind_name(name) for name in (*drift.own, *drift.foreign)}
         try:
@@ -499,7 +501,7 @@ class _Run:
             place.put_back(before)
         except OSError as error:
             raise ConfigFailure(
-                f"CONFIG REWRITE has lost or changed what it should not: {clean_sentence(lost)}; and the file of before "
+                f"CONFIG REWRITE has lost or changed what it should not: {clean_sentence(lost)}; and the old file "
                 f"could not be put back ({error.strerror or error})."
             ) from None
         raise ConfigFailure(

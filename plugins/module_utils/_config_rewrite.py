@@ -6,9 +6,9 @@
 """What CONFIG REWRITE would lose, seen before it is sent; what it did to the file, seen after it.
 
 The server writes every running value to a new file and renames that over the old one (config.c:rewriteConfig). Seen on
-Redis 6.2, 7.0 and Valkey 9.1: comments, ``rename-command`` and ``loadmodule`` lines stay; the ``dir`` line goes where the
-running ``dir`` is empty; edits that are not in force are undone; values of included files, of ACL users and of a master
-set at run time are copied into the file; a link becomes a file; the mode becomes 0644 less the server's umask.
+Redis 6.2, 7.0 and Valkey 9.1: comments and ``rename-command`` lines stay; the ``dir`` line goes where the running
+``dir`` is empty; edits that are not in force are undone; values of included files, of ACL users and of a master set at
+run time are copied into the file; a link becomes a file; the mode becomes 0644 less the server's umask.
 
 The file is looked at through one handle of its directory, held from before the rewrite: what is put back can only be
 what lay there, whoever may swap names above it.
@@ -156,7 +156,7 @@ def why_directory_would_go(running: t.Mapping[str, str]) -> str | None:
     if directory is None or directory.startswith("/"):
         return None
     return (
-        "The running dir is empty (the data directory was deleted, or unmounted under the server): CONFIG REWRITE would "
+        "The running dir is empty (the data directory was deleted or unmounted under the server): CONFIG REWRITE would "
         "take the dir line out of the file, and the next start would look for its dump elsewhere. Put the directory "
         "right first."
     )
@@ -191,7 +191,7 @@ def why_lines_would_change(
         return None
     if started_unix is None or file.changed_unix > started_unix + START_TOLERANCE_SECONDS:
         return (
-            f"The file was changed after the start of the server, and differs from it: {clean_sentence(drift.foreign)}. "
+            f"The file was changed after the start of the server, and differs: {clean_sentence(drift.foreign)}. "
             "These may be edits that are not in force yet, which a rewrite would undo. Bring them into force (CONFIG "
             "SET, or a restart) or write the running values into the file by hand."
         )

@@ -122,14 +122,15 @@ def spelled(name: str, wanted: str, running: str) -> str:
 
 def in_force(name: str, wanted: str, running: str) -> bool:
     """Whether setting ``wanted`` would change nothing."""
-    return meaning(name, spelled(name, wanted, running)) == meaning(name, spelled(name, running, running))
+    return bool(meaning(name, spelled(name, wanted, running)) == meaning(name, spelled(name, running, running)))
 
 
 def meaning(name: str, value: str) -> t.Any:
     """What a value that is spelled as CONFIG GET spells it stands for: equal for equal settings."""
     kind = kind_name(name)
     if kind == "save":
-        return frozenset(save_points(value) or [value])
+        points = save_points(value)
+        return frozenset(points) if points else frozenset([value])
     if kind in NUMBER_LISTS:
         try:
             return tuple(float(word) for word in value.split())

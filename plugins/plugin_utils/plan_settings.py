@@ -258,8 +258,8 @@ def forbid_losing_the_directory(situation: Situation) -> None:
     if isinstance(directory, str) and not directory.startswith("/"):
         raise CannotFix(
             REFUSE,
-            "The running dir is empty, as the directory was deleted or unmounted: a rewrite would take the dir line out "
-            "of the file.",
+            "The running dir is empty, as the directory was deleted or unmounted: a rewrite would take the dir line "
+            "out of the file.",
         )
 
 

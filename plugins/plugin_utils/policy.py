@@ -47,8 +47,8 @@ VERIFY = "verify"
 PHASE_APPLY = "apply"
 # Tags that choose among what a run does. Any other tag is the caller's own, for the role as a whole.
 OUR_TAGS = frozenset((*FIX_IDS, "plan", PHASE_APPLY, VERIFY))
-# Fixes that need more than to be asked for: the variable, and what it takes. Only the operator knows the value, so it is
-# told in words and never stands as a placeholder in a command.
+# Fixes that need more than to be asked for: the variable, and what it takes. Only the operator knows the value: it is
+# told in words, and never stands as a placeholder in a command.
 VALUES_TO_GIVE = {
     "pids_limit": ("remediate_pids_limit", "a number of processes"),
     "cgroup_memory": ("remediate_cgroup_memory_bytes", "a size such as 4G"),

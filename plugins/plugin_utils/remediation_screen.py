@@ -27,7 +27,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import
     how_to_ask,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rollback import Undone
-from ansible_collections.redisops.persistence.plugins.plugin_utils.run_again import Invocation
+from ansible_collections.redisops.persistence.plugins.plugin_utils.run_again import BARE, Invocation
 from ansible_collections.redisops.persistence.plugins.plugin_utils.screen import (
     INDENT,
     MARGIN,
@@ -101,7 +101,7 @@ def parts_of(fixes: t.Sequence[Mapping], diagnosis: Mapping) -> Parts:
     return parts
 
 
-def render_plan(result: Mapping, host: str, check_mode: bool, again: Invocation = Invocation()) -> str:
+def render_plan(result: Mapping, host: str, check_mode: bool, again: Invocation = BARE) -> str:
     """The plan of one host: for each server a verdict, the fixes, what would change and what is left to type."""
     if result.get("error") or not entries(result, "diagnoses"):
         return render_host({**result, "instances": result.get("diagnoses")}, host)
@@ -280,7 +280,7 @@ def render_outcome(
     host: str,
     check_mode: bool = False,
     run_id: str | None = None,
-    again: Invocation = Invocation(),
+    again: Invocation = BARE,
 ) -> str:
     """The outcome of one host: the result of each server with its reason, the proof, and what is left.
 
@@ -350,7 +350,7 @@ def _left(document: Mapping, diagnosis: Mapping, following: Next) -> list[str]:
 def _safe_but_left(fix: Mapping, document: Mapping, diagnosis: Mapping, following: Next) -> list[str]:
     """A fix that may be applied, and that the server still seems to need.
 
-    Another run helps only where this one has not tried it: what was done and was not enough would be done again for ever.
+    Another run helps only where this one has not tried it: what was done and was not enough would be advised for ever.
     """
     name = plain(fix.get("id"))
     tried = {other.get("id") for other in entries(document, "plan") if other.get("decision") == "apply"}

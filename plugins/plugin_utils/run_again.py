@@ -6,7 +6,7 @@
 """The next command to type: a playbook of this collection, for one host, started as this run was.
 
 It works when it is pasted: with the inventory, the user, the vault and the variables that the operator has given. What
-may be a secret is left out, and said to be missing. A host without room needs nothing more: the roles send their modules
+may be a secret is left out, and said to be missing. A host without room needs nothing more: the roles send modules
 through a pipe and keep temporary files in memory by themselves.
 """
 
@@ -21,7 +21,9 @@ COLLECTION = "redisops.persistence"
 _MAY_BE_SECRET = re.compile(r"pass|secret|token|credential|private|vault|api_?key", re.IGNORECASE)
 _BARE_PLAYBOOK = re.compile(rf"ansible-playbook {re.escape(COLLECTION)}\.(\w+)(?=\s|\Z)")
 # What this run was asked for must not come along with another command.
-_OF_ONE_RUN = re.compile(r"\s*\{?\s*[\"']?(?:remediate_(?:record|confirm|address)|diagnose_reproduce|diagnose_evidence_\w+)\b")
+_OF_ONE_RUN = re.compile(
+    r"\s*\{?\s*[\"']?(?:remediate_(?:record|confirm|address)|diagnose_reproduce|diagnose_evidence_\w+)\b"
+)
 _FLAGS = {"become": "--become", "become_ask_pass": "--ask-become-pass", "ask_pass": "--ask-pass"}
 _VALUES = {
     "become_method": "--become-method",
@@ -58,6 +60,10 @@ class Invocation(t.NamedTuple):
     def note(self) -> str:
         """What must be added by hand, or nothing."""
         return "Add the -e of this run that hold secrets." if self.left_out else ""
+
+
+BARE = Invocation()
+"""Where it is not known how the run was started."""
 
 
 def _limit(host: str) -> str:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, redisops.persistence contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration file again: a rollback keeps what we put back and nothing else, and the module by itself as well."""
+"""The configuration file again: a rollback keeps what we put back and nothing else, and so does the module alone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def test_a_rollback_keeps_nobody_elses_value(
     set_since, edited_since, untouched = servers
     set_since.call("CONFIG", "SET", "save", SOMEBODYS_SAVE_POINTS)
     text = edited_since.config_path.read_text()
-    edited_since.config_path.write_text(text.replace("save 900 1 60 1000", "save 77 7").replace("save 900 1", "save 77 7"))
+    edited_since.config_path.write_text(
+        text.replace("save 900 1 60 1000", "save 77 7").replace("save 900 1", "save 77 7")
+    )
     back = run(
         tmp_path / "back",
         {HOST: variables_for(tmp_path / "back", servers, remediate_record_dir=str(tmp_path / "real" / "record"))},

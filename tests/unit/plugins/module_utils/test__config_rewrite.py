@@ -76,7 +76,9 @@ def test_an_edit_after_the_start_is_not_undone() -> None:
     assert why_lines_would_change(drift, state(), START, {}) is None
     assert "maxclients" in str(why_lines_would_change(drift, state(changed_unix=START + 60), START, {}))
     assert why_lines_would_change(drift, state(), None, {}), "unknown is not a go"
-    assert why_lines_would_change(Drift({"save": ("", "1 1")}, [], []), state(changed_unix=START + 60), START, {}) is None
+    assert (
+        why_lines_would_change(Drift({"save": ("", "1 1")}, [], []), state(changed_unix=START + 60), START, {}) is None
+    )
 
 
 def test_our_parameter_with_an_edit_is_not_undone() -> None:

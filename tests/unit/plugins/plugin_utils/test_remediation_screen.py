@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.redisops.persistence.plugins.plugin_utils import record, rollback
 from ansible_collections.redisops.persistence.plugins.plugin_utils import remediation_screen as screen
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import FIX_IDS, VALUES_TO_GIVE, how_to_ask
+from ansible_collections.redisops.persistence.plugins.plugin_utils.run_again import Invocation
 
 A = "127.0.0.1:6379"
 CHANGE = {"what": "mode of /data", "before": "0555", "after": "0755", "reversible": True}
@@ -52,11 +53,14 @@ def plan_screen(fixes, state="failing", check_mode=False, **more):
     return screen.render_plan(result, "db1", check_mode)
 
 
-def outcome_screen(check_mode=False, run_id=None, state="failing", left=(), changes=(), result="refused", **more):
+def outcome_screen(
+    check_mode=False, run_id=None, state="failing", left=(), changes=(), result="refused", plan=(), **more
+):
     after = diagnosis(left, state, **more)
     document = {
         "instance": {"address": A},
         "diagnosis_before": after,
+        "plan": list(plan),
         "changes": list(changes),
         "result": result,
         "reason": "A sentence.",
@@ -71,12 +75,14 @@ def outcome_screen(check_mode=False, run_id=None, state="failing", left=(), chan
 def test_what_to_type_names_the_switch_and_the_value(fix_id):
     asked = how_to_ask(fix_id)
     assert asked.startswith(f"-e remediate_opt_in_{fix_id}=true")
-    assert (VALUES_TO_GIVE.get(fix_id) or "") in asked
+    assert (VALUES_TO_GIVE.get(fix_id) or ("",))[0] in asked
+    assert not re.search("NUMBER|BYTES|SECONDS|DIRECTORY", asked), "a placeholder is no command"
 
 
 def test_the_plan_says_what_to_type_for_what_waits():
     text = plan_screen([DESTINATION, fix("verify", "opt_in", "It would fail."), MOVE])
-    assert "ask for it with  -e remediate_opt_in_destination=true\n" in text
+    command = "ansible-playbook redisops.persistence.remediate --limit db1 -e remediate_opt_in_destination=true"
+    assert f"ask for it with  {command}\n" in re.sub(r" \\\n +", " ", text)
     assert "$ rmdir /data/dump.rdb" in text
     assert "No save      It would fail." in text
     assert "remediate_opt_in_verify" not in text
@@ -96,8 +102,9 @@ def test_an_incident_is_not_talked_over_by_risks():
 
 def test_a_server_that_is_well_gets_one_line_for_a_risk():
     text = plan_screen([MAXMEMORY, SPLIT], state="healthy")
-    line = "On request   maxmemory:  -e remediate_opt_in_maxmemory=true -e remediate_maxmemory=BYTES"
+    line = "On request   maxmemory: -e remediate_opt_in_maxmemory=true, and with remediate_maxmemory: a size such as"
     assert line in text
+    assert "BYTES" not in text
     assert "Only you know" not in text
     assert "1 thing by hand" in text
 
@@ -114,34 +121,63 @@ def test_a_check_run_says_would():
 
 def test_the_outcome_of_a_server_that_still_fails_says_what_to_type():
     text = outcome_screen(left=[DESTINATION, MOVE, VERIFY, MAXMEMORY, SPLIT], writes_blocked=True)
-    assert "ask for it with  -e remediate_opt_in_destination=true" in text
+    assert "--limit db1 -e remediate_opt_in_destination=true" in text
     assert "$ ls /data/dump.rdb" in text
-    assert "$ ansible db1 -m redisops.persistence.redis_emergency_unblock" in text
-    assert "-a 'login_port=6379 seconds=900'" in text
+    unblock = "$ ansible-playbook redisops.persistence.unblock --limit db1 -e remediate_address=127.0.0.1:6379"
+    assert unblock in text
     assert "maxmemory" not in text
     assert "Split" not in text
 
 
 @pytest.mark.parametrize(
-    ("address", "options"),
+    ("address", "is_typed"),
     [
-        ("127.0.0.1:6379", "login_port=6379"),
-        ("10.0.0.1:6379", "login_host=10.0.0.1 login_port=6379"),
-        ("[::1]:6379", "login_host=::1 login_port=6379"),
-        ("unix:/run/redis.sock", "unix_socket=/run/redis.sock"),
-        ("unix:/run/a b.sock", ""),
-        ("unix:/run/{{ x }}", ""),
-        ("", ""),
+        ("127.0.0.1:6379", True),
+        ("10.0.0.1:6379", True),
+        ("[::1]:6379", True),
+        ("unix:/run/redis.sock", True),
+        ("unix:/run/a b.sock", False),
+        ("unix:/run/{{ x }}", False),
+        ("", False),
     ],
 )
-def test_where_a_server_is_as_one_types_it(address, options):
-    assert screen._place_options(address) == options
+def test_a_server_is_named_only_where_one_can_type_it(address, is_typed):
+    text = outcome_screen(left=[MOVE], writes_blocked=True, instance={"address": address})
+    assert (f"remediate_address={address}" in text) is is_typed
+    assert "Writes       are refused until a save succeeds." in text
+
+
+def test_what_was_done_and_was_not_enough_is_not_advised_again():
+    text = outcome_screen(left=[DATA_DIR, VERIFY], changes=[{**CHANGE, "fix": "data_dir"}], plan=[DATA_DIR, VERIFY])
+    assert "run again" not in text and "redisops.persistence.remediate" not in text
+    assert "Done         data_dir" in text and "the save after it failed as well" in text
+    assert "What is known now: It is broken." in " ".join(text.split())
+    unproven = outcome_screen(left=[DATA_DIR], changes=[{**CHANGE, "fix": "data_dir"}], plan=[DATA_DIR])
+    assert "no save has shown yet" in " ".join(unproven.split())
+
+
+def test_what_was_tried_in_vain_is_not_advised_again():
+    text = outcome_screen(left=[DATA_DIR, VERIFY], plan=[DATA_DIR, VERIFY])
+    assert "Tried        data_dir" in text and "redisops.persistence.remediate" not in text
+
+
+def test_what_is_seen_only_afterwards_is_a_command():
+    text = outcome_screen(left=[DATA_DIR, VERIFY], plan=[])
+    assert "$ ansible-playbook redisops.persistence.remediate --limit db1\n" in text
+
+
+def test_the_next_command_is_started_as_this_run_was():
+    again = Invocation(("-i", "/etc/hosts.yml", "--become"), left_out=True)
+    document = {"instance": {"address": A}, "diagnosis_before": diagnosis([DESTINATION]), "left": [DESTINATION]}
+    text = re.sub(r" \\\n +", " ", screen.render_outcome([document], "db1", False, None, again))
+    assert "redisops.persistence.remediate -i /etc/hosts.yml --become --limit db1 -e" in text
+    assert "Add the -e of this run that hold secrets." in text
 
 
 @pytest.mark.parametrize(
     ("directory", "typed"),
     [
-        ("/tmp/data", 'allow it with  -e \'{"remediate_allowed_dirs": ["/tmp/data"]}\''),
+        ("/tmp/data", '--limit db1 -e \'{"remediate_allowed_dirs": ["/tmp/data"]}\''),
         ("/tmp/{{ data }}", None),
         ("/tmp/da\nta", None),
     ],
@@ -150,6 +186,7 @@ def test_a_directory_that_is_not_allowed_comes_with_what_would_allow_it(director
     refused = fix("data_dir", "refuse", f"{directory} is not in remediate_allowed_dirs.")
     place = {"address": A, "dir": directory}
     text = plan_screen([refused, VERIFY], instance=place)
+    text = re.sub(r" \\\n +", " ", text)
     assert (typed in text) if typed else ("allow it" not in text)
 
 
