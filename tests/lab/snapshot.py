@@ -42,7 +42,9 @@ HOST_DIRECTORIES = (
 )
 HOST_FILES = ("/", "/etc", "/root", "/etc/crontab", "/etc/passwd", "/etc/rc.local", "/etc/shadow", "/etc/sysctl.conf")
 
-READING = frozenset("acl|whoami auth client|setinfo config|get hello info lastsave ping role select".split())
+READING = frozenset(
+    "acl|dryrun acl|getuser acl|whoami auth client|setinfo command config|get hello info lastsave ping role select".split()
+)
 """Commands that change nothing. What a run in check mode may send is among these."""
 FORBIDDEN = frozenset("acl config|resetstat debug flushall flushdb module save shutdown".split())
 """Commands, or the first words of such, that no remediation ever sends."""
@@ -250,7 +252,7 @@ def forbidden_commands(server: Server) -> list[str]:
     return [
         words
         for words in commands_sent(server)
-        if words != "acl|whoami" and (words in FORBIDDEN or words.partition("|")[0] in FORBIDDEN)
+        if words not in READING and (words in FORBIDDEN or words.partition("|")[0] in FORBIDDEN)
     ]
 
 
