@@ -338,9 +338,9 @@ def collect_save_right(
     if fields.get("rdb_last_bgsave_status") != "err":
         return None, None
     can, why = may_save(asker.ask, version_tuple(version), user, takes_many_parameters(server, version))
-    if can is None:
+    if can is None and why is not None:
         remedy = f"ACL SETUSER {user or 'default'} +acl|dryrun (before 7.0 +acl|getuser +command)"
-        asker.gaps.add("redis.can_bgsave", why or "The server does not say.", remedy)
+        asker.gaps.add("redis.can_bgsave", why, remedy)
     return can, why if can is False else None
 
 

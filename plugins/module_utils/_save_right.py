@@ -23,16 +23,18 @@ CATEGORIES = frozenset(("all", "admin", "slow", "dangerous"))
 RENAMED = "The command BGSAVE is renamed or disabled (rename-command), so no save can prove anything."
 
 Ask = t.Callable[..., t.Any]
-Answer = t.Tuple[t.Optional[bool], t.Optional[str]]
+Answer = tuple[t.Optional[bool], t.Optional[str]]
 
 
 def may_save(ask: Ask, version: tuple[int, ...], user: str | None, has_dryrun: bool) -> Answer:
-    """(whether, why not or why that is not known).
+    """(whether, why not or why that is not known); (None, None) where nothing was asked, as who we are is not known.
 
     :param ask: sends a command, raises RedisFailure. :param version: of the server. :param user: who we are, by name.
     """
     try:
-        if version >= (6,) and user is not None:
+        if version >= (6,):
+            if user is None:
+                return None, None
             return _by_dryrun(ask, user) if has_dryrun else _by_rules(ask, user)
         return _by_table(ask)
     except RedisFailure as failure:

@@ -43,7 +43,9 @@ HOST_DIRECTORIES = (
 HOST_FILES = ("/", "/etc", "/root", "/etc/crontab", "/etc/passwd", "/etc/rc.local", "/etc/shadow", "/etc/sysctl.conf")
 
 READING = frozenset(
-    "acl|dryrun acl|getuser acl|whoami auth client|setinfo command config|get hello info lastsave ping role select".split()
+    """
+    acl|dryrun acl|getuser acl|whoami auth client|setinfo command config|get hello info lastsave ping role select
+    """.split()
 )
 """Commands that change nothing. What a run in check mode may send is among these."""
 FORBIDDEN = frozenset("acl config|resetstat debug flushall flushdb module save shutdown".split())

@@ -68,4 +68,5 @@ def test_a_renamed_command_is_in_no_table() -> None:
     assert may_save(asking(command_info=[None]), (6, 2, 14), "default", False)[0] is False
     assert may_save(asking(command_info=[None]), (5, 0, 14), None, False)[0] is False
     assert may_save(asking(command_info=[["bgsave", -1]]), (5, 0, 14), None, False)[0] is True
-    assert may_save(asking(command_info=NOPERM), (6, 2, 14), "diag", False)[0] is None
+    assert may_save(asking(command_info=NOPERM, acl_getuser=NOPERM), (6, 2, 14), "diag", False)[0] is None
+    assert may_save(asking(), (7, 0, 15), None, True) == (None, None)
