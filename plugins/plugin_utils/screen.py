@@ -300,10 +300,12 @@ def _recovery(diagnosis: Document) -> str:
     will_retry = recovery.get("will_retry")
     if will_retry is None and diagnosis.get("state") != "failing":
         return ""  # nothing has failed that could be tried again
-    needs_save = any("BGSAVE" in str(fix.get("commands")) for fix in diagnosis.get("fixes") or [])
+    # No save is called for where the rules have taken its command away.
+    proofs = [fix for fix in diagnosis.get("fixes") or [] if fix.get("id") == "verify"]
+    is_called_for = all("BGSAVE" in " ".join(map(str, fix.get("commands") or [])) for fix in proofs)
     answers: dict[bool | None, str] = {
         True: "yes, by itself",
-        False: "NO, it needs a BGSAVE" if needs_save or not diagnosis.get("fixes") else "NO",
+        False: "NO, it needs a BGSAVE" if is_called_for else "NO",
     }
     answer = answers.get(will_retry, "unknown")
     reason = plain(recovery.get("reason"))

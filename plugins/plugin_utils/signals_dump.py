@@ -22,9 +22,9 @@ FOREIGN, NOT_KNOWN = "foreign", "unknown"
 
 
 def judged_dump(case: Case) -> DumpJudgement | None:
-    """The judgement of the dump; None where the evidence is of a time when it was not looked at."""
+    """The judgement of the dump; None where it was not looked at: no process was seen, or the evidence is older."""
     dump = mapping(case.directory, "dump")
-    if dump and "header" not in dump:
+    if (dump and "header" not in dump) or not (case.directory or case.process):
         return None
     judgement: DumpJudgement = judge_dump(facts_of_instance(case.instance, case.attempts, case.now))
     return judgement

@@ -938,6 +938,7 @@ def test_the_document_has_exactly_the_keys_of_the_design() -> None:
         "risks",
         "forecast",
         "exposure",
+        "dump",
         "fixes",
         "unknowns",
     }

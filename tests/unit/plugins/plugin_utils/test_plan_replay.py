@@ -59,6 +59,7 @@ EXPECTED: dict[str, tuple[set[str], set[str] | None]] = {
     "directory_append_only": (set(), {"immutable", "orphan_temp_files", "verify"}),
     "directory_immutable": (set(), {"immutable", "verify"}),
     "directory_mode": ({"data_dir", "verify"}, None),
+    # Without save points: it is told to keep no dump.
     "directory_mode_for_replica": ({"data_dir"}, None),
     "directory_mode_without_log": ({"data_dir", "verify"}, None),
     "directory_owner": ({"data_dir", "verify"}, None),

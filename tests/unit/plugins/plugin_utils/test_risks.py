@@ -46,6 +46,19 @@ def after(changes: Document, document: Document | None = None) -> Document:
     return document
 
 
+def dump(created_unix: float, keys: int = 100_000) -> Document:
+    """A file in the dump's place, by the save that began then (the server's own began a minute ago)."""
+    return {
+        "name": "dump.rdb",
+        "exists": True,
+        "type": "file",
+        "size_bytes": 300 * MIB,
+        "modified_unix": created_unix,
+        "changed_unix": created_unix,
+        "header": {"created_unix": created_unix, "keys_at_least": keys},
+    }
+
+
 REPLICA = {"redis/role": "replica"}
 # An earlier process of the server could not save; this one has not tried yet.
 RESTARTED = after(
@@ -74,6 +87,9 @@ RAISED: list[tuple[str, str, Document]] = [
         after({"host/thp/policy": "always", "process/thp_enabled": True, "process/anonymous_huge_pages_bytes": None}),
     ),
     ("thp_host_always", "low", after({"host/thp/policy": "always"})),
+    ("dump_not_ours", "high", after({"data_directory/dump": dump(NOW - 5000)})),
+    ("dump_not_ours", "high", after({"data_directory/dump": dump(NOW - 60, keys=10**9)})),
+    ("dump_not_ours", "medium", after({"data_directory/dump": {"exists": True, "type": "symlink", "header": None}})),
     ("slow_fork", "medium", after({"redis/info/latest_fork_usec": 600_000})),
     ("slow_fork", "low", after({"redis/info/latest_fork_usec": 450_000, "process/resident_bytes": 2 * GIB})),
     ("memory_over_half", "medium", after({"process/resident_bytes": 5 * GIB})),
@@ -153,6 +169,27 @@ def test_a_save_since_the_restart_settles_what_was_before() -> None:
 
 def test_a_healthy_server_has_none() -> None:
     assert risks_of(evidence()) == {}
+    assert "dump_not_ours" not in risks_of(after({"data_directory/dump": dump(NOW - 60)}))
+
+
+@pytest.mark.parametrize("document", [document for risk, _severity, document in RAISED if risk == "dump_not_ours"])
+def test_no_save_is_the_next_command_where_the_dump_is_not_ours(document: Document) -> None:
+    failing = of_instance(document, "redis/info/rdb_last_bgsave_status", "err")
+    found = diagnose(failing, RULES)[0]
+    proof = next(fix for fix in found["fixes"] if fix["id"] == "verify")
+    assert proof["decision"] == "opt_in"
+    assert "BGSAVE" not in str(found["fixes"])
+    assert "BGSAVE" not in str(found["recovery"])
+
+
+def test_a_server_that_is_told_to_keep_no_dump_gets_none() -> None:
+    told = after({"redis/config/save": "", "redis/info/rdb_last_bgsave_status": "err"})
+    found = diagnose(of_instance(told, "data_directory/dump", {"exists": False, "header": None}), RULES)[0]
+    proof = next(fix for fix in found["fixes"] if fix["id"] == "verify")
+    assert (proof["decision"], proof["commands"]) == ("refuse", [])
+    assert "without meaning" in proof["reason"]
+    assert found["recovery"]["will_retry"] is False
+    assert "without meaning" in found["recovery"]["reason"]
 
 
 def test_two_servers_in_one_directory_with_one_name() -> None:

@@ -35,7 +35,7 @@ unreachable auth_required loading not_permitted unsupported
 RISKS = """
 overcommit_not_1 thp_active_for_process thp_host_always slow_fork memory_over_half disk_headroom inode_headroom
 stop_writes_disabled no_persistence aof_write_error aof_rewrite_error save_overdue save_points_too_frequent
-orphan_temp_files shared_dump_path dir_on_root_or_log_volume runtime_config_drift config_not_rewritable
+orphan_temp_files shared_dump_path dump_not_ours dir_on_root_or_log_volume runtime_config_drift config_not_rewritable
 replica_write_panic sentinel_failover_risk oom_kills_parent numa_imbalance maxmemory_unset maxmemory_near_limit
 exposed_without_auth no_log_kept
 """.split()
