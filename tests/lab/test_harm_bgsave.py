@@ -21,7 +21,8 @@ from ansible_collections.redisops.persistence.plugins.module_utils._options impo
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System
 
 from .bench import Bench, is_root, missing_need
-from .faults import saves
+from .faults import MIB, saves
+from .resp import Connection, ReplyError
 from .servers import Server, child_pids, until
 
 pytestmark = pytest.mark.lab
@@ -460,3 +461,67 @@ def test_a_module_told_to_end_puts_the_setting_back(
         with signals_raise(), pytest.raises(Interrupted):
             save(server)
     assert settings_of(server) == before
+
+
+DATASET_BYTES = 60 * MIB
+VALUE_BYTES = 100_000
+
+
+def in_a_tight_group(bench: Bench, headroom_bytes: int) -> Server:
+    """A server of some size whose control group has that little left."""
+    if missing_need("cgroup:memory"):
+        pytest.skip(str(missing_need("cgroup:memory")))
+    group = bench.cgroup("memory")
+    server = bench.start(keys=DATASET_BYTES // VALUE_BYTES, value_bytes=VALUE_BYTES, cgroups=[group.path])
+    saves(server)
+    # jemalloc would give back later what it does not need, and so make room.
+    server.call("MEMORY", "PURGE")
+    # The page cache of the dump is no room: it is given back before anything is killed.
+    cached = "cache" if group.version == 1 else "file"
+    statistics = dict(line.split() for line in (group.path / "memory.stat").read_text().splitlines())
+    group.set_memory_limit(group.memory_usage() - int(statistics[cached]) + headroom_bytes)
+    return server
+
+
+@pytest.mark.harm
+def test_no_save_that_finds_too_little_memory(bench: Bench) -> None:
+    server = in_a_tight_group(bench, MIB)
+    server.call("SET", "one", "change")
+    before = server.dump.read_bytes()
+    result = save(server, [*EVERY_DUMP, "memory_unknown"])
+    assert (result["state"], ids_of(result)) == ("refused", ["memory_short"]), result["message"]
+    assert server.dump.read_bytes() == before
+
+
+@pytest.mark.harm
+def test_where_memory_runs_out_during_the_save_the_server_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody foresees the busiest hour: as if the estimate had found nothing.
+    unknown = {"short": None, "worst_bytes": DATASET_BYTES, "room_bytes": MIB, "why": "Not known"}
+    monkeypatch.setattr(guard_module(), "judge_memory", lambda *_arguments: unknown)
+    server = in_a_tight_group(bench, 12 * MIB)
+    before = server.dump.read_bytes()
+    server.call("CONFIG", "SET", "rdb-key-save-delay", "20000")
+    stop = threading.Event()
+
+    def overwrite() -> None:
+        """More is written than a copy of finds room, beginning once the child is there."""
+        until(lambda: child_pids(server.pid), "no child")
+        connection = Connection(server.port)
+        while not stop.is_set() and child_pids(server.pid):
+            for number in range(DATASET_BYTES // VALUE_BYTES):
+                try:
+                    connection.call("SETRANGE", f"key:{number}", 0, b"z" * VALUE_BYTES)
+                except ReplyError:
+                    # The child is dead, and writes are refused.
+                    return
+
+    writer = threading.Thread(target=overwrite)
+    writer.start()
+    result = save(server, ["memory_unknown"])
+    stop.set()
+    writer.join()
+    assert result["state"] == "failed", result["message"]
+    assert result["shield"]["restored"] is True
+    assert server.call("DBSIZE") == DATASET_BYTES // VALUE_BYTES
+    assert server.dump.read_bytes() == before
+    assert result["attempt"]["signal"] == signal.SIGKILL
