@@ -6,7 +6,7 @@
 """A kept dump in the dump's place again: what a save of ours has replaced comes back.
 
 Only where the file in place is still the one that our save wrote; that one is kept beside in its turn. The kept file
-keeps its own name as well: the next save of the server replaces what is in place, and must not find the last copy there.
+keeps its own name as well: the next save of the server replaces what is in place, and must not find the last copy.
 """
 
 from __future__ import annotations

@@ -3,7 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""What one server says about itself: INFO, then CONFIG GET, at most ACL WHOAMI. Nothing else is ever sent."""
+"""What one server says about itself: INFO, then CONFIG GET, at most ACL WHOAMI.
+
+Of a server whose last save failed also whether this user may BGSAVE (:mod:`_save_right`), by questions that change
+nothing. Nothing else is ever sent.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._info import 
     role,
     wanted_fields,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._save_right import may_save
 from ansible_collections.redisops.persistence.plugins.module_utils._system import Gaps, System, clean_text
 
 CONFIG_PARAMETERS = (
@@ -179,6 +184,8 @@ def collect_facts(
     config_state, config, requirepass = (
         ("unavailable", {}, None) if server_mode == "sentinel" else collect_config(asker, server, version, fields)
     )
+    user = collect_user(asker, version)
+    can_bgsave, why_no_bgsave = collect_save_right(asker, server, version, fields, user)
     return {
         "server": server,
         "version": version,
@@ -190,7 +197,9 @@ def collect_facts(
         "executable": fields.get("executable"),
         "uptime_seconds": uptime,
         "started_unix": started_unix(parsed, system),
-        "user": collect_user(asker, version),
+        "user": user,
+        "can_bgsave": can_bgsave,
+        "why_no_bgsave": why_no_bgsave,
         "info": wanted_fields(parsed),
         "errorstats": error_statistics(parsed),
         "config_state": config_state,
@@ -325,6 +334,22 @@ def collect_user(asker: _Asker, version: str | None) -> str | None:
         asker.gaps.add("redis.user", failure.message, remedy if failure.kind == "NOPERM" else "None is needed.")
         return None
     return reply if isinstance(reply, str) else None
+
+
+def collect_save_right(
+    asker: _Asker, server: str, version: str | None, fields: dict[str, str], user: str | None
+) -> tuple[bool | None, str | None]:
+    """(whether this user may BGSAVE, why not). Asked only where a save will have to prove a cure: the last one failed.
+
+    A question that is refused stands in the server's ACL LOG, so a healthy server is not asked.
+    """
+    if fields.get("rdb_last_bgsave_status") != "err":
+        return None, None
+    can, why = may_save(asker.ask, version_tuple(version), user, takes_many_parameters(server, version))
+    if can is None and why is not None:
+        remedy = f"ACL SETUSER {user or 'default'} +acl|dryrun (before 7.0 +acl|getuser +command)"
+        asker.gaps.add("redis.can_bgsave", why, remedy)
+    return can, why if can is False else None
 
 
 def password_set(options: ConnectionOptions, requirepass: str | None, warnings: t.Sequence[str]) -> bool | None:

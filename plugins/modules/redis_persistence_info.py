@@ -208,6 +208,18 @@ instances:
           sample:
             dir: /var/lib/redis
             dbfilename: dump.rdb
+        can_bgsave:
+          description:
+            - Whether this user may C(BGSAVE), by C(ACL DRYRUN), C(ACL GETUSER) or C(COMMAND INFO).
+            - V(null) where the last save did not fail, as then it is not asked, and where the answer was refused.
+          returned: always
+          type: bool
+          sample: true
+        why_no_bgsave:
+          description: Why it may not. V(null) otherwise.
+          returned: always
+          type: str
+          sample: The user may not BGSAVE, so no save can prove anything (ACL SETUSER deploy +bgsave).
         password_set:
           description: Whether the default user needs a password. V(null) where that can't be told.
           returned: always

@@ -276,8 +276,11 @@ def _why_save(situation: Situation, is_due: bool, found: t.Sequence[Mapping]) ->
         )
     if decision == APPLY and situation.storage_untrusted:
         decision, reason = OPT_IN, "The storage reports errors: a save is not tried again before that is put right."
-    if decision == APPLY and found:
-        decision, reason = OPT_IN, " ".join(str(objection["reason"]) for objection in found)
+    if decision in (APPLY, OPT_IN) and found:
+        # What the rules say of the dump, the objections say with its figures.
+        is_said = decision == APPLY or situation.signals.get("dump_not_ours") is True
+        reasons = [*([] if is_said else [reason]), *(str(objection["reason"]) for objection in found)]
+        decision, reason = OPT_IN, " ".join(reasons)
     if decision == APPLY:
         return f"{reason} {NOT_SEEN_YET}" if is_dump_unseen(situation) else reason
     if decision == OPT_IN and situation.opted_in(VERIFY):

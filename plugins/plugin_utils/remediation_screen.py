@@ -66,6 +66,10 @@ _DECISIONS = {
 _ADDRESS = re.compile(r"unix:(?P<socket>/[\w./-]+)|(?P<host>[\w.-]+|\[[\w.:%]+\]):(?P<port>\d+)", re.ASCII)
 
 
+PUT_BACK = (
+    "The memory of the server stays as it is, and its next save replaces the file again: use it before a restart. Both "
+    "files keep a name of their own."
+)
 class Next(t.NamedTuple):
     """What the next command is made of: how this run was started, and the host."""
 
@@ -152,7 +156,7 @@ def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int, followin
     """What is not done, why, how to ask for it, and what to type instead."""
     name, decision, reason = str(fix.get("id")), str(fix.get("decision")), plain(fix.get("reason"))
     if name == VERIFY:
-        return labelled("No save", reason)
+        return labelled("No save", reason) + _asking(fix, diagnosis)
     if name == MANUAL:
         lines = labelled("By hand", reason)
     else:
@@ -270,8 +274,9 @@ def render_refused_saves(decided: t.Sequence[Mapping], host: str) -> str:
         for fix in entries(item, "plan"):
             if fix.get("decision") != "apply":
                 place = f"{plain(host)}  {plain(item.get('address'))}"
-                text = f"{place}: {plain(fix.get('id'))} not done - {plain(fix.get('reason'))}"
-                lines.extend(wrap(text, INDENT, first=MARGIN))
+                told = f"{place}: {plain(fix.get('id'))} not done - {plain(fix.get('reason'))}"
+                lines.extend(wrap(told, INDENT, first=MARGIN))
+                lines.extend(_asking(fix, {}))
     return "\n".join(lines)
 
 
@@ -319,7 +324,7 @@ def _outcome(document: Mapping, following: Next, check_mode: bool) -> str:
         lines.extend(change_lines(changes))
     if changes or not is_well:
         lines.extend(labelled("Proof" if proof.get("save") else "Now", _proof(proof)))
-    return "\n".join(lines + left)
+    return "\n".join(lines + _kept(proof) + left)
 
 
 def _result(document: Mapping, check_mode: bool) -> str:
@@ -401,7 +406,36 @@ def _proof(proof: Mapping) -> str:
     if proof.get("keys_after") is not None:
         before = proof.get("keys_before")
         parts.append(f"{plain(before)} keys before, {plain(proof['keys_after'])} after" if before is not None else "")
+    parts.append(_replaced(proof))
     return ", ".join(part for part in parts if part)
+
+
+def _dump_words(dump: Mapping) -> str:
+    """``38.9 KiB, at least 312 keys``."""
+    known = as_number(dump.get("bytes"))
+    words = [size(known)] if known is not None else ["a file of unknown size"]
+    if dump.get("keys_at_least") is not None:
+        words.append(f"at least {count(int(dump['keys_at_least']), 'key')}")
+    return ", ".join(words)
+
+
+def _replaced(proof: Mapping) -> str:
+    """What the save replaced by what; empty where there was nothing."""
+    before, after = mapping(proof, "dump_before"), mapping(proof, "dump_after")
+    if not proof.get("save") or before.get("owner") in (None, "none") or not after:
+        return ""
+    return f"the dump was {_dump_words(before)} and is {_dump_words(after)}"
+
+
+def _kept(proof: Mapping) -> list[str]:
+    """Where the file lies that was kept beside, and when it may go."""
+    kept = mapping(proof, "kept_dump")
+    path = text(kept, "path")
+    if not path:
+        return []
+    words = "what the save replaced. Nothing removes it. When you are sure that the server's data is what you want:"
+    lines = labelled("Kept", f"{plain(path)} ({_dump_words(kept)}): {words}")
+    return lines + wrap_command(f"rm {shlex.quote(plain(path))}", INDENT + "  $ ", INDENT + "      ")
 
 
 def _seconds(seconds: float) -> str:
@@ -421,6 +455,8 @@ def render_rollback(result: Mapping, host: str, check_mode: bool) -> str:
         where = f" of {plain(action['address'])}" if action.get("address") else ""
         lines.extend(labelled(label, f"{plain(action.get('fix'))}{where}"))
         lines.extend(change_lines(entries(action, "changes")))
+        if action.get("fix") == VERIFY:
+            lines.extend(wrap(PUT_BACK, INDENT + "  "))
     for item in entries(result, "not_reversible"):
         text = f"{plain(item.get('fix'))}: {plain(item.get('what'))} - {plain(item.get('why'))}"
         lines.extend(labelled("Stays", text))

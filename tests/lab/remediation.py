@@ -18,6 +18,8 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.redisops.persistence.plugins.module_utils._changes import OUTCOME_UNKNOWN
+
 from .judging import instance_of
 from .resp import ReplyError
 from .servers import Server, until
@@ -114,6 +116,19 @@ class Run:
 
 def key_of(change: Document) -> Change:
     return change["address"], change["what"], change["before"], change["after"]
+
+
+def settled(announced: set[t.Any], made: set[t.Any]) -> set[t.Any]:
+    """What was announced, each change of unknown outcome as what became of it, or left out where nothing did.
+
+    An unknown may become anything; what was announced as known must be made as it was announced, and what was made must
+    have been announced.
+
+    :param announced: keys that end with what is after (:func:`key_of`). :param made: the same, of the real run.
+    """
+    known = {key for key in announced if key[-1] != OUTCOME_UNKNOWN}
+    unknown = {key[:-1] for key in announced - known}
+    return known | {key for key in made if key[:-1] in unknown}
 
 
 class Started(t.NamedTuple):

@@ -42,11 +42,15 @@ HOST_DIRECTORIES = (
 )
 HOST_FILES = ("/", "/etc", "/root", "/etc/crontab", "/etc/passwd", "/etc/rc.local", "/etc/shadow", "/etc/sysctl.conf")
 
-READING = frozenset("acl|whoami auth client|setinfo config|get hello info lastsave ping role select".split())
+READING = frozenset(
+    """
+    acl|dryrun acl|getuser acl|whoami auth client|setinfo command config|get hello info lastsave ping role select
+    """.split()
+)
 """Commands that change nothing. What a run in check mode may send is among these."""
 FORBIDDEN = frozenset("acl config|resetstat debug flushall flushdb module save shutdown".split())
 """Commands, or the first words of such, that no remediation ever sends."""
-ASKED_ONLY = ("acl|dryrun", "acl|getuser", "acl|list", "acl|whoami", "module|list")
+ASKED_ONLY = frozenset(("acl|list", "module|list"))
 """What changes nothing all the same; the users are compared with the file before it is rewritten."""
 RECORDING = {"slowlog-log-slower-than": "0", "slowlog-max-len": "1000"}
 """Settings with which a server keeps every command that it is sent, also those that MONITOR does not show."""
@@ -252,7 +256,7 @@ def forbidden_commands(server: Server) -> list[str]:
     return [
         words
         for words in commands_sent(server)
-        if words not in ASKED_ONLY and (words in FORBIDDEN or words.partition("|")[0] in FORBIDDEN)
+        if words not in READING | ASKED_ONLY and (words in FORBIDDEN or words.partition("|")[0] in FORBIDDEN)
     ]
 
 

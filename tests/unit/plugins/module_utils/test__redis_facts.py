@@ -48,7 +48,14 @@ class ScriptedClient(Client):
 def collect(
     monkeypatch: pytest.MonkeyPatch, info: str, config: Answer, user: Answer = "default", **options: t.Any
 ) -> tuple[dict[str, t.Any], list[dict[str, str]], ScriptedClient]:
-    client = ScriptedClient({"INFO": info, "CONFIG": config, "ACL": user}, ConnectionOptions.from_mapping(options))
+    answers: dict[str, Answer] = {
+        "INFO": info,
+        "CONFIG": config,
+        "ACL WHOAMI": user,
+        "ACL": ["commands", "+@all"] if "redis_version:6" in info else "OK",
+        "COMMAND": [["bgsave", -1]],
+    }
+    client = ScriptedClient(answers, ConnectionOptions.from_mapping(options))
     monkeypatch.setattr(_redis_facts, "connect", lambda *_arguments: client)
     gaps = Gaps()
     result = _redis_facts.collect_redis(client.options, SYSTEM, gaps)
@@ -65,7 +72,7 @@ SOME = ["dir", "/data", "dbfilename", "dump.rdb", "save", "900 1", "requirepass"
 
 def test_old_server_is_asked_for_everything_and_secrets_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     result, gaps, client = collect(monkeypatch, recorded("info_redis_6.2.14.txt"), SOME, login_password="hunter2")
-    assert client.asked == [("INFO",), ("CONFIG", "GET", "*")]
+    assert client.asked[:2] == [("INFO",), ("CONFIG", "GET", "*")]
     assert result["redis"]["user"] == "default"
     assert result["redis"]["config"] == {"dir": "/data", "dbfilename": "dump.rdb", "save": "900 1"}
     assert result["redis"]["password_set"] is True
@@ -79,6 +86,16 @@ def test_new_server_is_asked_by_name_in_one_command(monkeypatch: pytest.MonkeyPa
     assert "rdb-key-save-delay" in client.asked[1]
     assert result["redis"]["config_state"] == "ok"
     assert result["redis"]["password_set"] is False
+    assert gaps == []
+
+
+@pytest.mark.parametrize("status", ["ok", "err"])
+def test_only_after_a_failed_save_is_the_right_to_save_asked_for(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    info = f"redis_version:7.0.15\r\nuptime_in_seconds:60\r\nrdb_last_bgsave_status:{status}\r\n"
+    result, gaps, client = collect(monkeypatch, info, SOME)
+    asked = [words for words in client.asked if words[0] not in ("INFO", "CONFIG")]
+    assert asked == ([("ACL", "DRYRUN", "default", "BGSAVE")] if status == "err" else [])
+    assert result["redis"]["can_bgsave"] is (True if status == "err" else None)
     assert gaps == []
 
 
@@ -133,7 +150,7 @@ CERTIFIED = {"tls": True, "client_cert_file": "/cert"}
 
 def test_client_certificate_may_make_us_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     result, _gaps, client = collect(monkeypatch, recorded("info_valkey_9.1.2.txt"), SOME, "diag", **CERTIFIED)
-    assert client.asked[-1] == ("ACL", "WHOAMI")
+    assert ("ACL", "WHOAMI") in client.asked
     assert result["redis"]["user"] == "diag"
 
 
