@@ -70,6 +70,8 @@ PUT_BACK = (
     "The memory of the server stays as it is, and its next save replaces the file again: use it before a restart. Both "
     "files keep a name of their own."
 )
+
+
 class Next(t.NamedTuple):
     """What the next command is made of: how this run was started, and the host."""
 

@@ -587,6 +587,8 @@ def test_no_temp_file_is_removed_outside_of_the_allowed_directories() -> None:
 
 def test_the_temp_files_of_others_are_for_a_person() -> None:
     assert decision(plan(full(temp("temp-5.rdb", uid=4242))), "orphan_temp_files")[0] == "manual"
+
+
 # An emergency unblock that nobody took back -------------------------------------------------------------------------
 
 
