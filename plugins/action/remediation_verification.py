@@ -13,6 +13,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils import (
     output,
     remediation_run,
     remediation_screen,
+    run_again,
 )
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import verification_actions
 
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
         if document is not None:
             document["decisions"] = {item["address"]: item["plan"] for item in fixes}
             remediation_run.write_record(options["record_path"], host, document, self._task.check_mode)
-        text = remediation_screen.render_refused_saves(fixes, host)
+        text = remediation_screen.render_refused_saves(fixes, host, run_again.this_run())
         if options["show"] and text:
             output.say(text)
         return result

@@ -158,7 +158,7 @@ def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int, followin
     """What is not done, why, how to ask for it, and what to type instead."""
     name, decision, reason = str(fix.get("id")), str(fix.get("decision")), plain(fix.get("reason"))
     if name == VERIFY:
-        return labelled("No save", reason) + _asking(fix, diagnosis)
+        return labelled("No save", reason) + _asking(fix, diagnosis, following)
     if name == MANUAL:
         lines = labelled("By hand", reason)
     else:
@@ -266,10 +266,11 @@ def _value(what: str, value: object) -> str:
     return shorten_middle(plain(text), _VALUE_LIMIT) or "''"
 
 
-def render_refused_saves(decided: t.Sequence[Mapping], host: str) -> str:
+def render_refused_saves(decided: t.Sequence[Mapping], host: str, again: Invocation = BARE) -> str:
     """Why no save is started, for each server where none is. Empty where each gets one or needs none.
 
     :param decided: [{address, plan: [fix]}].
+    :param again: how this run was started.
     """
     lines: list[str] = []
     for item in decided:
@@ -278,7 +279,7 @@ def render_refused_saves(decided: t.Sequence[Mapping], host: str) -> str:
                 place = f"{plain(host)}  {plain(item.get('address'))}"
                 told = f"{place}: {plain(fix.get('id'))} not done - {plain(fix.get('reason'))}"
                 lines.extend(wrap(told, INDENT, first=MARGIN))
-                lines.extend(_asking(fix, {}))
+                lines.extend(_asking(fix, {}, Next(again, host)))
     return "\n".join(lines)
 
 
