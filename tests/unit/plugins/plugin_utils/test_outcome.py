@@ -105,10 +105,37 @@ def test_a_save_that_succeeded_after_a_change_is_a_cure():
         "save": {"seconds": 1.25, "reply": "Background saving started"},
         "keys_before": 100,
         "keys_after": 100,
+        "kept_dump": None,
+        "dump_before": None,
+        "dump_after": None,
         "diagnosis_after": diagnosis("healthy"),
     }
     assert [change["fix"] for change in document["changes"]] == ["data_dir", "verify"]
     assert document["left"] == []
+
+
+def test_the_proof_says_what_was_replaced_by_what():
+    kept = {"path": "/d/dump.rdb.kept-20261125T100000Z-7", "bytes": 39870, "keys_at_least": 300, "saved_unix": 5}
+    before = {"owner": "foreign", "bytes": 39870, "keys_at_least": 300, "saved_unix": 5}
+    after = {"owner": "own", "bytes": 89, "keys_at_least": 0, "saved_unix": 9}
+    details = {"keys_before": 2, "kept_dump": kept, "dump_before": before, "dump_after": after}
+    proof = conclude(entries=[entry("verify", details=details)]).remediations[0]["proof"]
+    assert {name: proof[name] for name in details} == details
+    # A save that failed has written no dump; what was kept before it is told all the same.
+    failed = conclude(entries=[entry("verify", "failed", details=details)], after="failing").remediations[0]["proof"]
+    assert (failed["kept_dump"], failed["dump_after"]) == (kept, None)
+
+
+def test_a_server_that_is_told_to_keep_no_dump_is_no_failure():
+    unwanted = {**fix("verify", "refuse", "It is told to keep no dump."), "objections": ["no_dump_wanted"]}
+    for entries in ([], [entry()]):
+        conclusion = conclude(plan=(fix(), unwanted), entries=entries, after="failing")
+        assert result_of(conclusion) == ("improved" if entries else "unchanged")
+        assert "It is told to keep no dump." in reason_of(conclusion)
+        assert conclusion.failures == []
+        assert conclusion.cured_all
+    wanted = {**fix("verify", "refuse", "Too little memory."), "objections": ["memory_short"]}
+    assert conclude(plan=(fix(), wanted), entries=[], after="failing").failures
 
 
 def test_a_save_of_the_servers_own_is_a_cure_too():

@@ -321,3 +321,57 @@ def test_servers_that_were_started_again_are_reached_by_their_process_of_today()
     assert (now[0]["arguments"]["pid"], now[0]["arguments"]["started_unix"]) == (99, 7.5)
     assert now[1] == actions[1]
     assert rollback.with_processes(actions, {}) == actions
+
+
+KEPT = "/srv/redis/dump.rdb.kept-20261125T100000Z-7"
+WRITTEN = {"owner": "own", "bytes": 89, "keys_at_least": 0, "saved_unix": 1789000000, "inode": 12}
+
+
+def saved(path=KEPT, what="dump kept beside: /srv/redis/dump.rdb", **details):
+    kept = {"path": path, "method": "link", "bytes": 39870, "keys_at_least": 300, "saved_unix": 1780000000, "inode": 11}
+    return entry(
+        "verify",
+        {"wait_timeout_seconds": 600, "accept": ["dump_foreign"], "pid": 812, "started_unix": 5.5},
+        change(what, "39870 bytes", "kept beside"),
+        change("save", "err", "ok", reversible=False),
+        details={"kept_dump": kept if path else None, "dump_after": WRITTEN, **details},
+    )
+
+
+def test_what_a_save_replaced_is_put_back():
+    result = invert(saved())
+    action = only(result)
+    assert action["arguments"] == {
+        "pid": 812,
+        "started_unix": 5.5,
+        "path": "/srv/redis",
+        "allowed_dirs": ["/srv/redis"],
+        "dump_name": "dump.rdb",
+        "kept_name": "dump.rdb.kept-20261125T100000Z-7",
+        "kept": {"bytes": 39870, "inode": 11, "saved_unix": 1780000000},
+        "replaced": {"bytes": 89, "inode": 12, "saved_unix": 1789000000},
+    }
+    assert [item["what"] for item in action["changes"]] == ["dump put back: /srv/redis/dump.rdb"]
+    assert [item["what"] for item in result.not_reversible] == ["save"]
+
+
+@pytest.mark.parametrize("more", [{"path": None}, {"dump_after": None}])
+def test_without_a_kept_file_or_our_own_on_record_nothing_is_put_back(more):
+    result = invert(saved(**more))
+    assert result.actions == []
+    assert len(result.not_reversible) == 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"path": "/etc/shadow"},
+        {"path": "/srv/redis/other.rdb"},
+        {"path": "/srv/redis/../etc/x.kept-1"},
+        {"what": "dump kept beside: /etc/cron.d/root"},
+        {"what": "dump kept beside: dump.rdb"},
+    ],
+)
+def test_a_record_that_names_another_file_is_refused(more):
+    with pytest.raises(record.RecordError):
+        invert(saved(**more))
