@@ -1010,7 +1010,7 @@ def test_a_directory_of_the_system_keeps_its_owner() -> None:
 def test_values_in_commands_are_quoted_and_texts_are_never_templates() -> None:
     name = "/srv/x; touch /tmp/owned; {user} '\x1b[2J"
     document = with_(opened("EACCES"), {**BLOCKED, "redis/config/dir": name, "data_directory/path": name})
-    diagnosis = judge(document)
+    diagnosis = judge(of_instance(document, "data_directory/access/blocked_by", name))
     command = next(entry for entry in fix(diagnosis, "data_dir")["commands"] if entry.startswith("chown"))
     assert command == """chown redis:110 '/srv/x; touch /tmp/owned; {user} '"'"'?[2J'"""
     assert "{user}" in diagnosis["cause"]["summary"]
