@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from ..faults import MIB, fails, saves
 from ..remediation import Run
 from ..servers import until
 
+STATES = Path("/run/redisops-persistence")
 KMSG = Path("/dev/kmsg")
 NOBODY = 65534
 MEMORY_KILLS = {"child_oom_killed_cgroup", "child_oom_killed_host"}
@@ -109,12 +111,48 @@ def kill_of_somebody_beside_a_killed_child(bench: Bench) -> Check:
     return causes_are(bench, "child_killed")
 
 
+def left_by_a_killed_watcher(bench: Bench) -> Check:
+    """An emergency unblock was to end a minute ago, and what was to end it was killed. No save will succeed."""
+    server = bench.start_on_tmpfs("nr_inodes=3")
+    for number in range(2):
+        (server.directory / f"file{number}").touch()
+    fails(server)
+    server.call("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+    run_id, now = server.info("server")["run_id"], time.time()
+    state = {
+        "version": 1,
+        "address": server.address,
+        "server_run_id": run_id,
+        "run": "lab",
+        "value_before": "yes",
+        "since_unix": now - 960,
+        "deadline_unix": now - 60,
+        "last_save_unix": 0,
+        "watcher_pid": 4_194_000,
+        "watcher_started_ticks": 1,
+    }
+    STATES.mkdir(mode=0o755, exist_ok=True)
+    path = STATES / f"emergency-{run_id}.json"
+    bench.exit.callback(path.unlink, missing_ok=True)
+    path.write_text(json.dumps(state))
+    path.chmod(0o600)
+
+    def check(done: Run) -> None:
+        assert server.call("CONFIG", "GET", "stop-writes-on-bgsave-error")[1] == "yes"
+        assert not path.exists(), "a value that somebody sets later would be taken for the unblock's"
+        risks = {risk["id"]: risk for risk in done.documents[server.address]["diagnosis_before"]["risks"]}
+        assert "nobody took it back" in json.dumps(risks["stop_writes_disabled"])
+
+    return check
+
+
 MEMORY = ("root", "cgroup:memory")
 # fmt: off
 REASON_HARMS: tuple[Attempt, ...] = (
     Attempt("kill of somebody with the number of a dead child's file", 10,
             kill_of_somebody_with_the_number_of_a_file, MEMORY),
     Attempt("line of a program in the kernel's buffer", 7, line_of_a_program_in_the_kernels_buffer),
+    Attempt("unblock that a killed watcher left", 5, left_by_a_killed_watcher),
     Attempt("kill of somebody beside a killed child", 10, kill_of_somebody_beside_a_killed_child, MEMORY),
 )
 # fmt: on
