@@ -158,7 +158,8 @@ def _not_applied(fix: Mapping, diagnosis: Mapping, commands_limit: int, followin
     """What is not done, why, how to ask for it, and what to type instead."""
     name, decision, reason = str(fix.get("id")), str(fix.get("decision")), plain(fix.get("reason"))
     if name == VERIFY:
-        return labelled("No save", reason) + _asking(fix, diagnosis, following)
+        # How to ask for it stands beside what would be replaced; a save that is expected to fail is not offered.
+        return labelled("No save", reason) + (_asking(fix, diagnosis, following) if fix.get("objections") else [])
     if name == MANUAL:
         lines = labelled("By hand", reason)
     else:
@@ -279,7 +280,7 @@ def render_refused_saves(decided: t.Sequence[Mapping], host: str, again: Invocat
                 place = f"{plain(host)}  {plain(item.get('address'))}"
                 told = f"{place}: {plain(fix.get('id'))} not done - {plain(fix.get('reason'))}"
                 lines.extend(wrap(told, INDENT, first=MARGIN))
-                lines.extend(_asking(fix, {}, Next(again, host)))
+                lines.extend(_asking(fix, {}, Next(again, host)) if fix.get("objections") else [])
     return "\n".join(lines)
 
 

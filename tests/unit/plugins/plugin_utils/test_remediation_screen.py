@@ -284,3 +284,29 @@ def test_a_rollback_that_was_made_already_is_known(tmp_path):
     record.write(back, document)
     assert record.undone_at(first, "db1") == "1970-01-01T00:00:04Z"
     assert record.undone_at(first, "db2") is None
+
+
+KEPT_DUMP = {"path": "/d/it's.kept-1", "bytes": 39870, "keys_at_least": 300, "saved_unix": 5, "method": "link"}
+
+
+def test_a_save_that_would_replace_something_says_how_to_ask_for_it() -> None:
+    waiting = {**fix("verify", "opt_in", "The file is not what this server saved."), "objections": ["dump_foreign"]}
+    text = plan_screen([waiting])
+    assert "No save" in text
+    assert "ask for it with  -e remediate_opt_in_verify=true" in text
+
+
+def test_the_proof_names_the_kept_file_and_when_it_may_go() -> None:
+    proof = {
+        "save": {"seconds": 1.0, "reply": "x"},
+        "status": "ok",
+        "kept_dump": KEPT_DUMP,
+        "dump_before": {"owner": "foreign", **KEPT_DUMP},
+        "dump_after": {"owner": "own", "bytes": 89, "keys_at_least": 0},
+    }
+    lines = " ".join("\n".join(screen._kept(proof)).split())
+    assert "Nothing removes it. When you are sure" in lines
+    assert """rm '/d/it'"'"'s.kept-1'""" in lines
+    told = screen._proof(proof)
+    assert "the dump was 38.9 KiB, at least 300 keys and is 89 B, at least 0 keys" in told.replace("89 bytes", "89 B")
+    assert screen._kept({**proof, "kept_dump": None}) == []
