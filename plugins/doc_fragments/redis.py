@@ -157,9 +157,9 @@ options:
           - Whether to read the default user's password from the server's own configuration file on the host, where
             O(instances[].login_password) is not given. Needs the right to read that file.
           - The file and what it includes are read as the user that runs the server (as root in a process of that user,
-        its groups and its root directory); what that one can't read is not used.
-      - The password is sent to no other process than the server whose file it is, by the owner of the listening
-        socket. A port that is forwarded (a published port of a container) shows no such owner.
+            its groups and its root directory); what that one can't read is not used.
+          - The password is sent to no other process than the server whose file it is, by the owner of the listening
+            socket. A port that is forwarded (a published port of a container) shows no such owner.
           - Defaults to V(false).
         type: bool
 
