@@ -229,6 +229,21 @@ remediations:
           returned: always
           type: int
           sample: 1000
+        kept_dump:
+          description: As RV(redisops.persistence.redis_bgsave#module:kept_dump).
+          returned: always
+          type: dict
+          sample: {path: /var/lib/redis/dump.rdb.kept-20261125T170000Z-4711, bytes: 40000, keys_at_least: 312}
+        dump_before:
+          description: As RV(redisops.persistence.redis_bgsave#module:dump_before).
+          returned: always
+          type: dict
+          sample: {owner: foreign, bytes: 40000, keys_at_least: 312}
+        dump_after:
+          description: As RV(redisops.persistence.redis_bgsave#module:dump_after). V(null) where no save succeeded.
+          returned: always
+          type: dict
+          sample: {owner: own, bytes: 89, keys_at_least: 0}
         diagnosis_after:
           description: The last diagnosis.
           returned: always

@@ -103,7 +103,7 @@ def judge(evidence: Result, rules: Rules, name: str) -> list[dict[str, t.Any]]:
             f"{name}: this evidence can't be diagnosed ({type(error).__name__}: {error}). Is it complete?"
         ) from None
     again = run_again.this_run()
-    for fix in (fix for diagnosis in diagnoses for fix in diagnosis["fixes"]):
+    for fix in (fix for diagnosis in diagnoses for fix in diagnosis.get("fixes", ())):
         fix["commands"] = [again.complete(command, name) for command in fix["commands"]]
     return diagnoses
 

@@ -70,7 +70,7 @@ def test_hints_are_settings(system):
 def test_hints_go_before_the_configuration_file(tmp_path, monkeypatch):
     asked = {}
 
-    def collect(system, pid, settings, gaps, limits):
+    def collect(system, pid, settings, gaps, limits, config_file):
         asked.update(settings)
         return {}
 

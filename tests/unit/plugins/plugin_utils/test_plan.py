@@ -1463,3 +1463,79 @@ def test_a_server_that_does_not_answer_is_left_alone() -> None:
 def test_a_server_is_reached_by_its_address(address: str, connection: Document, is_local: bool) -> None:
     assert connection_of(address) == connection
     assert is_local_client(address) is is_local
+
+
+# What stands against the save that proves a cure ----------------------------------------------------------------------
+
+
+def with_foreign_dump(document: Document) -> Document:
+    """A backup lies in the dump's place, laid there after this server's last save."""
+    found = document["instances"][0]["data_directory"]["dump"]
+    found.update({"modified_unix": NOW - 60, "changed_unix": NOW - 60})
+    found["header"].update({"created_unix": NOW - 61, "keys_at_least": 100_000})
+    return document
+
+
+def test_a_foreign_dump_is_replaced_only_when_asked_for_and_kept_beside() -> None:
+    made = plan(with_foreign_dump(denied()), check_mode=True)
+    assert actions(made) == ["data_dir"]
+    assert decision(made, "verify")[0] == "opt_in"
+    assert fix(made, "verify")["objections"] == ["dump_foreign"]
+    asked = plan(with_foreign_dump(denied()), check_mode=True, opt_in=["verify"])
+    assert action(asked, "verify")["arguments"]["accept"] == ["dump_foreign"]
+    assert what(asked, "verify") == [
+        (
+            f"dump kept beside: {DIRECTORY}/dump.rdb",
+            "314572800 bytes, at least 100000 keys, saved 2023-11-14T22:12:19Z",
+            "kept beside",
+        ),
+        ("save", "err", "ok"),
+    ]
+    assert [change["reversible"] for change in action(asked, "verify")["changes"]] == [True, False]
+
+
+def test_every_objection_is_in_the_reason() -> None:
+    document = with_foreign_dump(denied())
+    document["instances"][0]["cgroups"] = None
+    document["host"]["memory"] = None
+    reason = decision(plan(document), "verify")[1]
+    assert "is not what this server saved or loaded" in reason
+    assert "Whether there is memory enough for a save is unknown" in reason
+    assert action(plan(document, check_mode=True, opt_in=["verify"]), "verify")["arguments"]["accept"] == [
+        "dump_foreign",
+        "memory_unknown",
+    ]
+
+
+def test_a_server_that_keeps_no_dump_gets_none() -> None:
+    for asked in ([], ["verify"]):
+        made = plan(of_instance(denied(), "redis/config/save", ""), opt_in=asked)
+        assert decision(made, "verify")[0] == "refuse"
+        assert "without meaning" in decision(made, "verify")[1]
+        assert "no_dump_wanted" in fix(made, "verify")["objections"]
+
+
+def test_only_a_save_that_is_foreseen_is_announced_as_a_success() -> None:
+    unknown = of_instance(denied(), "data_directory/process_view/usable_bytes", None)
+    unknown = of_instance(unknown, "data_directory/process_view/available_bytes", None)
+    made = plan(
+        of_instance(unknown, "data_directory/process_view/free_bytes", None), check_mode=True, opt_in=["verify"]
+    )
+    assert what(made, "verify")[-1] == ("save", "err", "outcome unknown")
+
+
+def test_what_lies_in_another_directory_is_seen_by_the_second_look() -> None:
+    free = hijacked(enable_protected_configs="yes", dbfilename="root")
+    made = plan(free, check_mode=True, opt_in=["restore_dir"])
+    assert what(made, "verify") == [("save", "err", "outcome unknown")]
+    assert "a second look then decides" in decision(made, "verify")[1]
+
+
+@pytest.mark.parametrize("can", [True, False, None])
+def test_a_user_who_may_not_save_is_told_before_anything_changes(can: bool | None) -> None:
+    document = of_instance(denied(), "redis/can_bgsave", can)
+    document = of_instance(document, "redis/why_no_bgsave", "ACL SETUSER deploy +bgsave" if can is False else None)
+    made = plan(document, check_mode=True)
+    assert actions(made) == (["data_dir"] if can is False else ["data_dir", "verify"])
+    if can is False:
+        assert decision(made, "verify") == ("manual", "ACL SETUSER deploy +bgsave")
