@@ -106,13 +106,16 @@ def _look(system: System) -> Pass:
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended, or is about to
         except OSError:
-            complete = None
+            complete = complete if _is_roots_own(system, entry) else None
             continue
-        directories.append(WorkingDirectory(entry, _identity_of(system, f"/proc/{entry.pid}/cwd", link), link))
+        identity = _identity_of(system, f"/proc/{entry.pid}/cwd", link)
+        if identity is None and not os.path.lexists(system.path(f"/proc/{entry.pid}/cwd")):
+            continue
+        directories.append(WorkingDirectory(entry, identity, link))
     files: list[OpenFile] = []
     looked_at = 0
     for entry in table.entries:
-        if entry.effective_uid == 0 and not is_data_server(system, entry.pid, entry.command):
+        if _is_roots_own(system, entry):
             continue
         try:
             descriptors = os.listdir(system.path(f"/proc/{entry.pid}/fd"))
@@ -132,6 +135,15 @@ def _look(system: System) -> Pass:
             if link.startswith("/") and not link.startswith(("/dev/", "/proc/", "/sys/")):
                 files.append(OpenFile(entry, descriptor, link))
     return Pass(directories, files, complete)
+
+
+def _is_roots_own(system: System, entry: ProcessEntry) -> bool:
+    """Whether it is root's and no server: that stands against nothing, so that it need not be looked into.
+
+    A first process with more capabilities than the collector can't be, by root either.
+    """
+    is_root = entry.effective_uid == entry.real_uid == 0
+    return is_root and not is_data_server(system, entry.pid, entry.command)
 
 
 def _identity_of(system: System, link_path: str, target: str) -> _IDENTITY | None:

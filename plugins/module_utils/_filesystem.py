@@ -63,6 +63,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._temp_files i
 
 # Everything that touches the data directory shares this budget; a dead file server costs it once.
 TOUCH_SECONDS = 3.0
+USERS_SECONDS = 6.0
 ENTRIES_LIMIT = 10000
 AOF_ENTRIES_LIMIT = 1000
 
@@ -642,13 +643,17 @@ class _Reader:
 
     def _describe_users(self, document: dict[str, t.Any], directory: int, link: str) -> None:
         uid = self.credentials.uid if self.credentials else None
+        # A budget of its own: the pass over all processes may wait for that of another server.
+        calls = BoundedCalls(USERS_SECONDS)
         try:
-            document["users"], document["foreign_files"] = self.calls.call(
+            document["users"], document["foreign_files"] = calls.call(
                 lambda: describe_users(self.system, self.pid, uid, directory, link)
             )
         except OSError as error:
             self._note("who else uses the data directory", error)
             return
+        finally:
+            calls.close()
         if document["users"]["complete"] is None:
             self.gaps.add(
                 "who else uses the data directory",

@@ -117,6 +117,7 @@ class Server:
         directory.mkdir(exist_ok=True)
         self.data = directory / "data"
         self.log = directory / "server.log"
+        self.config = directory / "server.conf"
         self.port = free_port()
         self.program = program or copy_server(directory)
         self.data.mkdir()
@@ -136,7 +137,9 @@ class Server:
             "logfile": str(self.log),
             "daemonize": "no",
         }
-        command = [str(self.program), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+        # Of whoever runs this, not of the server's user: a server whose place others choose is cured when asked for only.
+        self.config.write_text("".join(f'{name} "{value}"\n' for name, value in settings.items()))
+        command = [str(self.program), str(self.config)]
         as_user: dict[str, t.Any] = {}
         if self.account.name is not None:
             as_user = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}

@@ -117,6 +117,16 @@ def test_a_process_that_can_t_be_looked_into_leaves_it_unknown(tmp_path: Path) -
     assert users_of(machine(tmp_path, other))["complete"] is None
 
 
+def test_what_is_roots_own_need_not_be_looked_into(tmp_path: Path) -> None:
+    other = process(7, 0, "/", "init")
+    other["/proc/7/cwd"] = "not a link"
+    assert users_of(machine(tmp_path, other))["complete"] is True
+    server_of_root = process(7, 0, "/", "redis-server")
+    server_of_root["/proc/7/cwd"] = "not a link"
+    (tmp_path / "other").mkdir()
+    assert users_of(machine(tmp_path / "other", server_of_root))["complete"] is None
+
+
 def test_files_of_other_users(tmp_path: Path) -> None:
     system = machine(tmp_path)
     if os.geteuid() != 0:
