@@ -102,8 +102,8 @@ def test_an_incident_is_not_talked_over_by_risks():
 
 def test_a_server_that_is_well_gets_one_line_for_a_risk():
     text = plan_screen([MAXMEMORY, SPLIT], state="healthy")
-    line = "On request   maxmemory: -e remediate_opt_in_maxmemory=true, and with remediate_maxmemory: a size such as"
-    assert line in text
+    line = "On request maxmemory: -e remediate_opt_in_maxmemory=true, and with remediate_maxmemory: a size such as"
+    assert line in " ".join(text.split())
     assert "BYTES" not in text
     assert "Only you know" not in text
     assert "1 thing by hand" in text
@@ -293,7 +293,8 @@ def test_a_save_that_would_replace_something_says_how_to_ask_for_it() -> None:
     waiting = {**fix("verify", "opt_in", "The file is not what this server saved."), "objections": ["dump_foreign"]}
     text = plan_screen([waiting])
     assert "No save" in text
-    assert "ask for it with  -e remediate_opt_in_verify=true" in text
+    assert "ask for it with  ansible-playbook redisops.persistence.remediate --limit db1 -e" in text
+    assert "remediate_opt_in_verify=true" in text
 
 
 def test_the_proof_names_the_kept_file_and_when_it_may_go() -> None:
