@@ -203,6 +203,12 @@ instances:
           type: list
           elements: str
           sample: ["chown 107:107 /var/lib/redis"]
+        objections:
+          description: What stands against the save, by the names that the option O(redisops.persistence.redis_bgsave#module:accept) takes.
+          returned: for the fix V(verify), where something does
+          type: list
+          elements: str
+          sample: [dump_foreign]
         changes:
           description: What it would change.
           returned: always
