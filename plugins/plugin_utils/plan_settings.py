@@ -130,7 +130,11 @@ def _config_set(situation: Situation, name: str, value: str) -> str:
 
 
 def stop_writes(situation: Situation) -> Work:
-    return _parameter(situation, STOP_WRITES, "yes")
+    """What an emergency unblock has left is put back for good: a rollback must not leave it open again."""
+    work = _parameter(situation, STOP_WRITES, "yes")
+    if situation.signals.get("emergency_unblock_over") is True:
+        work.changes = [{**change, "reversible": False} for change in work.changes]
+    return work
 
 
 def oom_score(situation: Situation) -> Work:

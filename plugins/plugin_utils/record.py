@@ -415,7 +415,12 @@ def changes_of(action: Action, result: Result) -> list[Change]:
     if result.get("skipped") or not result.get("changed"):
         return []
     if isinstance(result.get("changes"), list):
-        return [full_change(change, fix, address) for change in entries(result, "changes")]
+        # A module does not know what a plan does for good.
+        final = {change.get("what") for change in entries(action, "changes") if change.get("reversible") is False}
+        return [
+            full_change({**change, "reversible": False} if change.get("what") in final else change, fix, address)
+            for change in entries(result, "changes")
+        ]
     if result.get("failed"):
         return []
     part = result.get("part")

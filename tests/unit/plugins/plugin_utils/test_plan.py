@@ -14,6 +14,7 @@ from ansible_collections.redisops.persistence.plugins.plugin_utils.plan import b
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_case import connection_of, is_local_client
 from ansible_collections.redisops.persistence.plugins.plugin_utils.plan_effects import evidence_after
 from ansible_collections.redisops.persistence.plugins.plugin_utils.policy import Policy
+from ansible_collections.redisops.persistence.plugins.plugin_utils.record import changes_of
 from ansible_collections.redisops.persistence.plugins.plugin_utils.rules import load_rules
 from evidence_factory import (
     CHILD_PID,
@@ -607,7 +608,10 @@ def test_what_an_emergency_unblock_has_left_is_put_back_unasked_and_before_the_s
     assert "writes stop at once" in decision(made, "stop_writes")[1]
     fixes = actions(made)
     assert fixes.index("stop_writes") < fixes.index("verify")
-    assert action(made, "stop_writes")["changes"][0]["after"] == "yes"
+    (change,) = action(made, "stop_writes")["changes"]
+    assert (change["after"], change["reversible"]) == ("yes", False)
+    done = {"changed": True, "changes": [{"what": change["what"], "before": "no", "after": "yes"}]}
+    assert [told["reversible"] for told in changes_of(action(made, "stop_writes"), done)] == [False]
     risks = {risk["id"]: risk for risk in diagnose(document, RULES)[0]["risks"]}
     said = " ".join(str(quote["value"]) for quote in risks["stop_writes_disabled"]["evidence"])
     assert "an emergency unblock of 2023-11-14 21:58:20 UTC; it was to end at 2023-11-14 22:12:20 UTC" in said
