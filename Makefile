@@ -8,11 +8,12 @@
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fleet lint perf clean
+.PHONY: help demo test campaign fleet lint perf clean
 
 help:
 	@echo "make demo    break a throwaway server's saves and watch one playbook find out why, and the other put it right (a minute)"
 	@echo "make test    all tests, installing what they need; as root the lab too, with real faults"
+	@echo "make campaign   every way to do harm on every kind of server, and 50 random combinations of faults; root, half an hour"
 	@echo "make fleet   real systemd hosts over SSH (Debian 13 in containers); root, minutes"
 	@echo "make lint    every check that needs no server: style, types, ansible-lint, ansible-test sanity, packaging"
 	@echo "make perf    what a diagnosis costs over SSH, against a ping and the quick checks as shell tasks"
@@ -24,6 +25,10 @@ demo:
 test:
 	@tests/tools/packages
 	@tests/tools/run-tests $(TESTS)
+
+campaign:
+	@tests/tools/packages
+	@tests/tools/run-tests tests/lab/test_harm*.py tests/lab/test_remediate_combinations.py --campaign --combinations 50
 
 fleet:
 	@tests/tools/packages fleet
