@@ -38,8 +38,20 @@ RUNS: dict[str, dict[str, t.Any]] = {
     "cgroup_limit": {"pid": "{pid}", "controller": "pids", "path": "/", "value": "unlimited"},
     "redis_config": {"login_port": "{port}", "parameters": {"maxmemory": "1gb"}, "rewrite": "if_only_drift"},
     "redis_emergency_unblock": {"login_port": "{port}", "seconds": 30},
-    "redis_data_directory": {"pid": "{pid}", "path": "{data}", "mode": "0711", "allowed_dirs": ["{data}"]},
-    "redis_temp_files": {"pid": "{pid}", "path": "{data}", "names": ["temp-1.rdb", "no temporary file"]},
+    "redis_data_directory": {
+        "pid": "{pid}",
+        "path": "{data}",
+        "mode": "0711",
+        "allowed_dirs": ["{data}"],
+        "accept": ["untrusted_server"],
+    },
+    "redis_temp_files": {
+        "pid": "{pid}",
+        "path": "{data}",
+        "names": ["temp-1.rdb", "no temporary file"],
+        "allowed_dirs": ["{data}"],
+        "accept": ["untrusted_server"],
+    },
     "remediation_lock": {"run_id": "documentation", "state": "released"},
     "redis_rescue": {"login_port": "{port}", "directory": "{scratch}"},
     # Refused: nothing runs this server as a service.
