@@ -137,7 +137,7 @@ class Server:
             "logfile": str(self.log),
             "daemonize": "no",
         }
-        # Of whoever runs this, not of the server's user: a server whose place others choose is cured only when asked.
+        # It belongs to whoever runs this, not to the server's user: only such a server is cured unasked.
         self.config.write_text("".join(f'{name} "{value}"\n' for name, value in settings.items()))
         command = [str(self.program), str(self.config)]
         as_user: dict[str, t.Any] = {}
