@@ -23,6 +23,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._discovery im
     is_local_host,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._dump import (
+    MUCH_LARGER_TIMES,
     DumpJudgement,
     facts_of_instance,
     judge_dump,
@@ -41,9 +42,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._kept_dump im
     Kept,
     Seen,
     give_up,
+    hold,
     is_unchanged,
     keep,
     kept_name,
+    let_go,
     look_at_dump,
     why_no_room,
 )
@@ -250,6 +253,7 @@ class Guard:
         self.look: Look | None = None
         self.objections: list[Objection] = []
         self.kept: Kept | None = None
+        self.held: Kept | None = None
         self.shield = Shield(system, None)
 
     # -- before
@@ -264,6 +268,8 @@ class Guard:
             try:
                 if must_keep(self.objections, self.look.dump):
                     self._keep(self.look)
+                else:
+                    self._hold(self.look)
                 self.shield = Shield(self._system, self.look.pid)
                 self.shield.up(client, self.look.redis.get("config") or {}, self.look.memory)
                 if self.look.is_still_so():
@@ -297,6 +303,12 @@ class Guard:
         name = kept_name(look.seen.name, self._system.clock(), str(os.getpid()))
         self.kept = keep(look.directory, look.seen, name, look.new_dump_bytes())
 
+    def _hold(self, look: Look) -> None:
+        """Keep the server's own file too until the new one is seen: whose it is was judged by times and counters."""
+        if look.directory is not None and look.seen is not None and look.seen.is_regular and look.seen.size_bytes:
+            name = kept_name(look.seen.name, self._system.clock(), str(os.getpid()))
+            self.held = hold(look.directory, look.seen, name)
+
     # -- after
 
     def started(self, client: Client) -> None:
@@ -308,13 +320,37 @@ class Guard:
         if client is not None:
             self.shield.down(client)
         directory = None if self.look is None else self.look.directory
-        if self.kept is not None and directory is not None and give_up(directory, self.kept):
+        if directory is None:
+            return
+        if self.kept is not None and give_up(directory, self.kept):
             self.kept = None
+        if self.held is not None and give_up(directory, self.held):
+            self.held = None
 
     def end(self, result: t.Mapping[str, t.Any]) -> None:
-        """After the save: keep what was kept, unless the original is in place still and nothing runs any more."""
-        if result["state"] != "succeeded" and not result["may_be_running"]:
+        """After the save: keep what was kept, unless the original is in place still and nothing runs any more.
+
+        What was only held goes where the new file holds as much, and stays where it does not.
+        """
+        if result["state"] == "succeeded":
+            self._let_go()
+        elif not result["may_be_running"]:
             self.not_started()
+        if self.held is not None:
+            self.kept, self.held = self.held, None
+
+    def _let_go(self) -> None:
+        """Let the replaced file go where the new one was seen to hold as much."""
+        look, held = self.look, self.held
+        if look is None or held is None or look.directory is None:
+            return
+        try:
+            seen, block = look_at_dump(look.directory, held.original.name)
+        except OSError:
+            return
+        if seen is not None and holds_as_much(look.dump, seen.size_bytes, block["header"]) and seen.inode != held.inode:
+            let_go(look.directory, held)
+            self.held = None
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -357,6 +393,16 @@ class Guard:
         if self.look is None or config.get(PARAMETER) != "no" or is_ample(self.look.memory):
             return None
         return {"before": "no", "during": "yes", "restored": None, "problem": None}
+
+
+def holds_as_much(old: DumpJudgement, new_bytes: int, new_header: t.Mapping[str, t.Any] | None) -> bool:
+    """Whether a new dump was seen to hold about as much as the one that it has replaced, in bytes and in keys."""
+    if old.bytes is None or old.bytes > new_bytes * MUCH_LARGER_TIMES:
+        return False
+    keys = None if new_header is None else new_header.get("keys_at_least")
+    if old.keys_at_least is None or keys is None:
+        return old.keys_at_least is None
+    return bool(old.keys_at_least <= keys * MUCH_LARGER_TIMES)
 
 
 def nothing_added() -> dict[str, t.Any]:

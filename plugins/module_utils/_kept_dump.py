@@ -134,6 +134,37 @@ def keep(directory: int, seen: Seen, name: str, new_dump_bytes: int | None) -> K
         raise CannotKeep(f"The file in the dump's place can't be kept beside: {error.strerror}.") from None
 
 
+def hold(directory: int, seen: Seen, name: str) -> Kept | None:
+    """A second name for a file that a save may replace, until the new one has been looked at; None where none can be.
+
+    It costs nothing and asks for no room: a save has the old file and the new one on disk anyway. Raises HasChanged.
+    """
+    try:
+        handle, raw_name = _open(directory, seen.name)
+        if handle is None:
+            raise HasChanged
+        try:
+            if _seen(raw_name, os.stat(handle)) != seen:
+                raise HasChanged
+            return _link(directory, handle, seen, name)
+        finally:
+            os.close(handle)
+    except (OSError, CannotKeep):
+        return None
+
+
+def let_go(directory: int, kept: Kept) -> bool:
+    """Remove the second name of a file that a new one has replaced which holds as much. Whether it is gone."""
+    try:
+        beside = os.stat(kept.name, dir_fd=directory, follow_symlinks=False)
+        if (beside.st_dev, beside.st_ino) != (kept.device, kept.inode):
+            return False
+        os.unlink(kept.name, dir_fd=directory)
+    except OSError:
+        return False
+    return True
+
+
 def give_up(directory: int, kept: Kept) -> bool:
     """Remove what was kept where the original is still in place, as nothing was replaced. Whether it is gone.
 

@@ -437,7 +437,10 @@ def _kept(proof: Mapping) -> list[str]:
     path = text(kept, "path")
     if not path:
         return []
-    words = "what the save replaced. Nothing removes it. When you are sure that the server's data is what you want:"
+    old, new = as_number(kept.get("bytes")), as_number(mapping(proof, "dump_after").get("bytes"))
+    more = "It is larger than the new dump. " if old is not None and new is not None and old > new else ""
+    sure = "When you are sure that the server's data is what you want:"
+    words = f"what the save replaced. {more}Nothing removes it. {sure}"
     lines = labelled("Kept", f"{plain(path)} ({_dump_words(kept)}): {words}")
     return lines + wrap_command(f"rm {shlex.quote(plain(path))}", INDENT + "  $ ", INDENT + "      ")
 

@@ -208,7 +208,7 @@ class Server:
             "bind": "127.0.0.1",
             "dir": str(self.directory),
             "save": "3600 1",
-            "hz": "100",
+            "hz": "10",
             "rdbcompression": "no",
             "daemonize": "no",
         }

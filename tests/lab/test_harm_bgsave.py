@@ -178,6 +178,37 @@ def test_a_cache_without_a_dump_gets_none(bench: Bench) -> None:
     assert (accepted["state"], accepted["kept_dump"]) == ("succeeded", None)
 
 
+def emptied_other_database(bench: Bench) -> Server:
+    """What is lost was in another database than the one that the file begins with."""
+    server = bench.start(keys=1)
+    server.call("SELECT", 1)
+    server.fill(MANY, prefix="other")
+    saves(server)
+    server.call("FLUSHDB")
+    server.call("SELECT", 0)
+    return server
+
+
+def shrunk_values(bench: Bench) -> Server:
+    """There are as many keys as before, and nothing in them."""
+    server = saves(bench.start(keys=MANY, value_bytes=200))
+    server.connection.call_many(("SET", f"key:{number}", "x") for number in range(MANY))
+    return server
+
+
+@pytest.mark.harm
+@pytest.mark.parametrize("arrange", [emptied_other_database, shrunk_values])
+def test_a_dump_that_held_more_is_not_lost_although_it_is_the_servers_own(
+    bench: Bench, arrange: t.Callable[[Bench], Server]
+) -> None:
+    server = arrange(bench)
+    before = server.dump.read_bytes()
+    result = save(server)
+    assert before in files_of(server).values(), result
+    if result["state"] == "succeeded":
+        assert result["kept_dump"]["path"] in [str(path) for path in server.directory.iterdir()]
+
+
 def test_its_own_dump_is_replaced_without_a_question(bench: Bench) -> None:
     server = bench.start(keys=MANY)
     first = save(server)

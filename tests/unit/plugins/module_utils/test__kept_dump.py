@@ -18,9 +18,11 @@ from ansible_collections.redisops.persistence.plugins.module_utils._kept_dump im
     Kept,
     Seen,
     give_up,
+    hold,
     is_unchanged,
     keep,
     kept_name,
+    let_go,
     look_at_dump,
     why_no_room,
 )
@@ -209,6 +211,38 @@ def test_what_may_be_the_last_copy_is_never_removed(directory: int, tmp_path: Pa
         changed.write_text("another")
     assert not give_up(directory, kept)
     assert (tmp_path / "kept").exists()
+
+
+def test_what_is_held_goes_or_stays(directory: int, tmp_path: Path) -> None:
+    held = hold(directory, seen(directory), "held")
+    assert held is not None and (tmp_path / "held").read_bytes() == CONTENT
+    (tmp_path / "dump.rdb").unlink()
+    (tmp_path / "dump.rdb").write_text("the new one")
+    assert let_go(directory, held)
+    assert os.listdir(tmp_path) == ["dump.rdb"]
+    assert not let_go(directory, held)
+
+
+def test_what_somebody_has_put_under_the_name_is_not_removed(directory: int, tmp_path: Path) -> None:
+    held = hold(directory, seen(directory), "held")
+    assert held is not None
+    (tmp_path / "held").unlink()
+    (tmp_path / "held").write_text("somebody's")
+    assert not let_go(directory, held)
+    assert (tmp_path / "held").read_text() == "somebody's"
+
+
+def test_nothing_is_held_where_no_second_name_can_be_made(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = seen(directory)
+    without_links(monkeypatch)
+    assert hold(directory, before, "held") is None
+
+
+def test_a_file_that_was_replaced_is_not_held(directory: int, tmp_path: Path) -> None:
+    before = seen(directory)
+    (tmp_path / "dump.rdb").write_text("another")
+    with pytest.raises(HasChanged):
+        hold(directory, before, "held")
 
 
 def test_a_second_name_that_is_taken_away_at_once(
