@@ -39,11 +39,20 @@ JUST_NOW_SECONDS = 10.0
 TIME_ZONE_STEP_SECONDS = 900
 # From here on a file has more than what is in memory.
 MUCH_LARGER_TIMES = 1.5
-# A server without keys has a data set of tens of kilobytes.
-SMALLEST_DATASET_BYTES = 100_000
+# A server without keys has a data set of tens of kilobytes, or none: below this, bytes alone prove nothing.
+SMALL_FILE_BYTES = 1024 * 1024
+# Levels at which a server logs its saves, loads and syncs.
+TELLING_LOG_LEVELS = ("notice", "verbose", "debug")
 
 WRITTEN_JUST_NOW = "It was written while this was looked at: a save has just ended, of whichever server."
-LOADED_IN_PLACE = "This process has loaded it: it was in the configured place at the start, untouched since."
+TOUCHED = "It was moved, linked or changed since: another file may have taken the place of this server's own."
+SYNCED_SINCE = (
+    "A full sync from a master has replaced what is in memory since this file was {}: it is not the file's content."
+)
+MAY_HAVE_SYNCED = (
+    "This process is or has been a replica (or that is not known), and no log that reaches back to when this file was "
+    "{} shows that no full sync has replaced what is in memory since."
+)
 
 _MAGIC = re.compile(rb"(?:REDIS(\d{4})|VALKEY(\d{3}))")
 _VERSION = re.compile(r"[0-9A-Za-z.+_-]{1,32}\Z")
@@ -62,6 +71,7 @@ class DumpFacts(t.NamedTuple):
     :ivar now_unix: when this was read. :ivar version: REDIS.version. :ivar role: ``master`` or ``replica``.
     :ivar attempts: ATTEMPTs of the log. :ivar events: REDIS_LOG.events.
     :ivar process_id: the server's pid as its log has it.
+    :ivar log_level: ``loglevel`` in force.
     :ivar place_as_started: whether ``dir`` and ``dbfilename`` are still the configuration file's.
     """
 
@@ -74,6 +84,7 @@ class DumpFacts(t.NamedTuple):
     attempts: t.Sequence[Mapping] = ()
     events: t.Sequence[Mapping] = ()
     process_id: int | None = None
+    log_level: str | None = None
     place_as_started: bool | None = None
 
 
@@ -151,8 +162,9 @@ def parse_rdb_header(data: bytes) -> dict[str, t.Any] | None:
     """What the first bytes of an RDB say of it; None for what is no RDB. Never raises, whatever the bytes are.
 
     :param data: the beginning of the file, at most HEADER_BYTES of it are looked at.
-    :return: {rdb_version, server_version, created_unix, used_memory_bytes, keys_at_least}, each but the first may be
-        None. ``keys_at_least`` is the size of the first database: 0 only where the file ends before any.
+    :return: {rdb_version, server_version, created_unix, used_memory_bytes, keys_at_least, database}, each but the first
+        may be None. ``keys_at_least`` is the size of the first database, whose number is ``database``: 0 only where
+        the file ends before any.
     """
     data = bytes(data[:HEADER_BYTES])
     magic = _MAGIC.match(data)
@@ -164,6 +176,7 @@ def parse_rdb_header(data: bytes) -> dict[str, t.Any] | None:
         "created_unix": None,
         "used_memory_bytes": None,
         "keys_at_least": None,
+        "database": None,
     }
     cursor = _Cursor(data)
     try:
@@ -182,7 +195,7 @@ def _read_fields(cursor: _Cursor, header: dict[str, t.Any]) -> None:
         elif code == _OP_FUNCTION:
             cursor.string()
         elif code == _OP_SELECT:
-            cursor.count()
+            header["database"] = _bounded(cursor.count())
         elif code == _OP_RESIZE:
             header["keys_at_least"] = _bounded(cursor.count())
             return
@@ -233,6 +246,7 @@ def facts_of_instance(instance: Mapping, attempts: t.Sequence[Mapping], now_unix
         attempts=attempts,
         events=[event for event in events if isinstance(event, t.Mapping)] if isinstance(events, list) else [],
         process_id=_whole(redis, "process_id"),
+        log_level=_text(_part(redis, "config"), "loglevel"),
         place_as_started=is_place_as_started(_part(redis, "config"), redis.get("config_file_settings")),
     )
 
@@ -346,7 +360,7 @@ class _Judge:
         # What was loaded before a save of ours may be a backup by now: that save had other content.
         loaded = self._loaded_by_log(since=max((window.end for window in windows), default=None))
         if loaded is True:
-            return "own", f"This process has loaded it: its log has the age of the very file{self._of_second()}."
+            return self._owner_of_loaded()
         if windows:
             return self._owner_after_save(windows)
         if self._had_a_save() is None and loaded is None:
@@ -409,11 +423,9 @@ class _Judge:
 
     def _owner_after_save(self, windows: list[_Window]) -> tuple[str, str]:
         assert self.modified is not None and self.started is not None
-        if any(self._is_of(window) for window in windows):
-            version = _text(self.header, "server_version")
-            if version and self.facts.version and version != self.facts.version:
-                return "foreign", f"It was written by version {version}, and this server is {self.facts.version}."
-            return "own", "This process has written it: its times are those of the last save."
+        fitting = [window for window in windows if self._is_of(window)]
+        if fitting:
+            return self._owner_of_saved(fitting)
         end = max(window.end for window in windows)
         if self.modified > end + TICK_SLACK:
             if self._may_be_saving_now():
@@ -427,6 +439,65 @@ class _Judge:
             )
         return "unknown", "This process has saved, and nothing shows that this file is that save's."
 
+    def _owner_of_saved(self, windows: list[_Window]) -> tuple[str, str]:
+        """Of a file whose times are those of the last save."""
+        version = _text(self.header, "server_version")
+        if version and self.facts.version and version != self.facts.version:
+            return "foreign", f"It was written by version {version}, and this server is {self.facts.version}."
+        if self.changed is None and self.created is None:
+            return "unknown", "Neither its header nor the time of its last change could be read."
+        # The rename of the save itself is its last change.
+        if self.changed is not None and self.changed > max(window.end for window in windows) + TICK_SLACK:
+            return "unknown", TOUCHED
+        events = self._events_of_process()
+        at = self._save_in_log(events)
+        if at is None:
+            begin = max(window.begin for window in windows)
+            after = [event for event in events if event["time_unix"] >= begin]
+        else:
+            after = events[at + 1 :]
+        problem = self._why_memory_is_another(after, at is not None, "written")
+        if problem is not None:
+            return "unknown", problem
+        return "own", "Its times are those of this process's last save."
+
+    def _save_in_log(self, events: list[Mapping]) -> int | None:
+        """Where in the log the last save began; None where the log does not have it."""
+        for end in reversed(range(len(events))):
+            name = events[end].get("event")
+            if self.last_save is None or abs(events[end]["time_unix"] - self.last_save) > 1 + SECOND_SLACK:
+                continue
+            if name == "child_saved":
+                # By the server itself, in the foreground: nothing else happened meanwhile.
+                return end
+            if name == "save_succeeded":
+                begins = (
+                    at
+                    for at in reversed(range(end))
+                    if events[at].get("event") == "save_started" and events[at].get("target") == "disk"
+                )
+                return next(begins, None)
+        return None
+
+    # -- what is in memory may be a master's
+
+    def _may_have_been_replica(self) -> bool:
+        second = _text(self.info, "master_replid2")
+        return self.facts.role != "master" or not second or second.strip("0") != ""
+
+    def _why_memory_is_another(self, after: t.Sequence[Mapping], in_log: bool, done: str) -> str | None:
+        """Why what is in memory may be another content than the file's; None where nothing says so.
+
+        :param after: events of this process after the file was written or loaded. :param in_log: the log has that, too.
+        :param done: what was done to the file.
+        """
+        undated = [event for event in self.facts.events if _number(event, "time_unix") is None]
+        if any(event.get("event") == "full_sync_loaded" for event in [*after, *undated]):
+            return SYNCED_SINCE.format(done)
+        if self._may_have_been_replica() and not (in_log and self.facts.log_level in TELLING_LOG_LEVELS):
+            return MAY_HAVE_SYNCED.format(done)
+        return None
+
     def _is_of(self, window: _Window) -> bool:
         assert self.modified is not None
         end = window.end + TICK_SLACK
@@ -435,10 +506,7 @@ class _Judge:
         if not window.exact and self.modified < window.end - 1 - SECOND_SLACK:
             # Only the end is known: the last write comes right before it.
             return False
-        if self.created is not None:
-            return window.begin - SECOND_SLACK <= self.created <= end
-        # Nobody has moved, copied or renamed anything into this place since the save.
-        return self.changed is not None and self.changed <= end
+        return self.created is None or window.begin - SECOND_SLACK <= self.created <= end
 
     def _is_older_than(self, windows: list[_Window]) -> bool:
         """Is this an older file, whichever of the windows is right?"""
@@ -468,7 +536,7 @@ class _Judge:
         return found
 
     def _loaded_by_log(self, since: float | None) -> bool | None:
-        """Does this process's log show that it has loaded this file (True), or another or none (False)?"""
+        """Does this process's log show that it has loaded this file last (True), or another or none (False)?"""
         events = self._events_of_process()
         if since is not None:
             events = [event for event in events if event["time_unix"] > since]
@@ -480,8 +548,11 @@ class _Judge:
         if self.created is None:
             return None
         apart = [abs(second - self.created) for second in seconds]
+        if apart and apart[-1] <= SECOND_SLACK:
+            # An AOF's beginning has an age as well.
+            return True if self._source_of_last_load(events) != "aof" else None
         if any(difference <= SECOND_SLACK for difference in apart):
-            return True
+            return None
         if any((difference + 2) % TIME_ZONE_STEP_SECONDS <= 4 for difference in apart):
             # The log's time zone may have been misread.
             return None
@@ -490,6 +561,36 @@ class _Judge:
         # Both ends of a start are there, and between them nothing was loaded.
         names = {event.get("event") for event in events}
         return False if {"server_started", "server_ready"} <= names and "db_loaded" not in names else None
+
+    @staticmethod
+    def _after_last_load(events: list[Mapping]) -> list[Mapping]:
+        loads = [at for at, event in enumerate(events) if event.get("event") == "rdb_age"]
+        return events[loads[-1] + 1 :] if loads else []
+
+    def _source_of_last_load(self, events: list[Mapping]) -> str | None:
+        """``rdb`` or ``aof`` at a start; None for what a master has sent."""
+        for event in self._after_last_load(events):
+            if event.get("event") == "db_loaded":
+                return _text(event, "source")
+            if event.get("event") == "full_sync_loaded":
+                break
+        return None
+
+    def _owner_of_loaded(self) -> tuple[str, str]:
+        """Of the file whose age is the last in the log."""
+        events = self._events_of_process()
+        after = self._after_last_load(events)
+        loaded_unix = max(event["time_unix"] for event in events if event.get("event") == "rdb_age")
+        if self.changed is not None and self.changed > loaded_unix + SECOND_SLACK:
+            return "unknown", TOUCHED
+        if self._source_of_last_load(events) is None:
+            # The first sync that ends is the one that has brought this file.
+            ends = [at for at, event in enumerate(after) if event.get("event") == "full_sync_loaded"]
+            after = after[ends[0] + 1 :] if ends else after
+        problem = self._why_memory_is_another(after, True, "loaded")
+        if problem is not None:
+            return "unknown", problem
+        return "own", f"This process has loaded it: its log has the age of this file{self._of_second()}."
 
     def _loaded_keys(self) -> int | None:
         """Keys that the last load found, expired ones too (7.0 and later)."""
@@ -500,7 +601,7 @@ class _Judge:
     def _is_older_than_start(self) -> bool:
         """Was the file there before the start, and has nobody touched it since?"""
         assert self.modified is not None and self.started is not None
-        times = [self.modified, self.changed]
+        times = [self.modified, self.changed, self.modified if self.created is None else self.created]
         return all(time is not None and time < self.started + 1 + TICK_SLACK for time in times)
 
     def _owner_without_save(self, loaded: bool | None) -> tuple[str, str]:
@@ -509,11 +610,9 @@ class _Judge:
             return self._owner_beside_aof()
         if loaded is False and self.keys_at_least != 0:
             return "foreign", "This process has neither written nor loaded it: its log shows another load, or none."
-        if self.facts.role != "master":
-            return "unknown", (
-                "This replica has not saved since its start, and its data may have come from its master: no log shows "
-                "that this file was loaded."
-            )
+        problem = self._why_memory_is_another(self._events_of_process(), False, "loaded")
+        if problem is not None:
+            return "unknown", problem
         keys = self._loaded_keys()
         if keys is not None and self.keys_at_least is not None and keys < self.keys_at_least:
             return "foreign", (
@@ -531,55 +630,55 @@ class _Judge:
 
     def _owner_of_untouched(self, keys: int | None) -> tuple[str, str]:
         """Of a file that was there before the start: what was loaded then?"""
-        in_place = self.facts.place_as_started is True
         if keys is None:
-            in_memory = _number(self.info, "key_count")
-            changes = _number(self.info, "rdb_changes_since_last_save")
-            # More keys than changes: some came from a file, and this is the one in the configured place.
-            if in_place and in_memory is not None and changes is not None and in_memory > changes:
-                return "own", LOADED_IN_PLACE
             return "unknown", "No log and no counter shows that this process has loaded it at its start."
-        if keys > 0 and keys == self.keys_at_least:
-            return "own", f"This process has loaded it: it was there before the start, and has the {keys} keys loaded."
-        if in_place and (keys > 0 or self.keys_at_least == 0):
-            return "own", LOADED_IN_PLACE
+        if self.facts.place_as_started is True and keys == self.keys_at_least:
+            return "own", (
+                f"This process has loaded {keys} keys at its start, as many as this file has; it was in the configured "
+                "place then, and is untouched since."
+            )
         return "unknown", f"This process has loaded {keys} keys at its start, and nothing shows that it was this file."
 
-    def _owner_beside_aof(self) -> tuple[str, str]:
+    @staticmethod
+    def _owner_beside_aof() -> tuple[str, str]:
         """A server with an AOF loads that at its start, and never looks at the dump."""
-        assert self.modified is not None
-        for attempt in self._own_successes():
-            ended, began = _number(attempt, "ended_unix"), _number(attempt, "started_unix")
-            if ended is None:
-                continue
-            window = _Window(ended if began is None else began, ended, began is not None)
-            in_memory = _number(self.info, "key_count") or 0
-            changes = _number(self.info, "rdb_changes_since_last_save")
-            if self._is_of(window) and changes is not None and in_memory > changes:
-                return "own", "The process that ran before this one wrote it; this one has loaded its AOF since."
-        return "unknown", (
-            "This server starts from its AOF and has saved nothing since: nothing shows whose file this is."
-        )
+        return "unknown", "This server starts from its AOF; nothing shows that the AOF has what this file has."
 
     # -- what is in it
 
     def _is_much_larger(self) -> bool | None:
         """Has the file more than what is in memory? By its keys, and by its bytes."""
-        in_memory, size = _whole(self.info, "key_count"), self.size
-        by_keys: bool | None = None
-        if in_memory is not None and self.keys_at_least is not None:
-            by_keys = self.keys_at_least > in_memory * MUCH_LARGER_TIMES
+        by_keys, by_bytes = self._has_more_keys(), self._has_more_bytes()
+        if by_keys or by_bytes:
+            return True
+        # Few bytes are no proof: they may be many keys beside a server that has lost them. And few keys are none: the
+        # header counts one database.
+        return None if by_keys is None or by_bytes is None else False
+
+    def _has_more_keys(self) -> bool | None:
+        """Has the file's first database more keys than the same one in memory?"""
+        if self.keys_at_least is None:
+            return None
+        if self.keys_at_least == 0:
+            return False
+        database, counts = _whole(self.header, "database"), self.info.get("keys_by_database")
+        if database is None or not isinstance(counts, t.Mapping):
+            # No database has more keys than all together.
+            in_all = _whole(self.info, "key_count")
+            return True if in_all is not None and self.keys_at_least > in_all * MUCH_LARGER_TIMES else None
+        in_memory = _whole(counts, str(database)) if str(database) in counts else 0
+        return None if in_memory is None else self.keys_at_least > in_memory * MUCH_LARGER_TIMES
+
+    def _has_more_bytes(self) -> bool | None:
         used, dataset = _number(self.info, "used_memory"), _number(self.info, "used_memory_dataset")
         if dataset is None or dataset < 0 or (used is not None and dataset > used):
             # It underflows on a young server: what can't be true is unknown.
             dataset = used
-        by_bytes: bool | None = None
-        if size is not None and dataset is not None:
-            by_bytes = size > max(dataset, SMALLEST_DATASET_BYTES) * MUCH_LARGER_TIMES
-        if by_keys or by_bytes:
-            return True
-        # Few bytes are no proof: they may be many keys beside a server that has lost them.
-        return None if by_keys is None or by_bytes is None else False
+        if self.size is None or dataset is None:
+            return None
+        if self.size <= dataset * MUCH_LARGER_TIMES:
+            return False
+        return True if self.size >= SMALL_FILE_BYTES else None
 
 
 def _duration(seconds: float) -> str:

@@ -28,7 +28,7 @@ WANTED_FIELDS = frozenset(
     aof_last_write_status aof_last_cow_size aof_current_size aof_base_size aof_rewrites_consecutive_failures
     latest_fork_usec total_forks used_memory used_memory_rss used_memory_peak used_memory_dataset used_memory_overhead
     maxmemory maxmemory_policy total_system_memory mem_fragmentation_ratio mem_allocator connected_slaves master_host
-    master_link_status master_sync_in_progress connected_clients instantaneous_ops_per_sec total_commands_processed
+    master_link_status master_sync_in_progress master_replid2 connected_clients instantaneous_ops_per_sec total_commands_processed
     instantaneous_input_kbps total_net_input_bytes
     expired_keys evicted_keys redis_mode os process_supervised shutdown_in_milliseconds last_error cluster_enabled
     """.split()
@@ -37,7 +37,7 @@ WANTED_FIELDS = frozenset(
 TEXT_FIELDS = frozenset(
     """
     rdb_last_bgsave_status aof_last_bgrewrite_status aof_last_write_status maxmemory_policy mem_allocator master_host
-    master_link_status redis_mode os process_supervised last_error
+    master_link_status master_replid2 redis_mode os process_supervised last_error
     """.split()
 )
 """Fields that stay text even where the text looks like a number."""
@@ -52,6 +52,7 @@ TEXT_LIMIT_CHARACTERS = 1024
 LINE_LIMIT = 65536
 NAME_LIMIT_CHARACTERS = 256
 MODULE_LIMIT = 256
+DATABASE_LIMIT = 256
 
 _INTEGER = re.compile(r"-?\d{1,20}\Z", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,20}\.\d{1,20}\Z", re.ASCII)
@@ -120,9 +121,9 @@ def number(parsed: ParsedInfo, name: str) -> Number | None:
     return None if isinstance(value, str) else value
 
 
-def wanted_fields(parsed: ParsedInfo) -> dict[str, Value]:
+def wanted_fields(parsed: ParsedInfo) -> dict[str, t.Any]:
     """The ``info`` of the evidence document: only fields that the server has."""
-    found: dict[str, Value] = {}
+    found: dict[str, t.Any] = {}
     for name in WANTED_FIELDS:
         if name in parsed.fields:
             value = parsed.fields[name]
@@ -132,6 +133,9 @@ def wanted_fields(parsed: ParsedInfo) -> dict[str, Value]:
         found["redis_mode"] = parsed.fields["server_mode"]
     if "keyspace" in parsed.sections:
         found["key_count"] = key_count(parsed)
+        counts = keys_by_database(parsed)
+        if len(counts) <= DATABASE_LIMIT:
+            found["keys_by_database"] = counts
     errors = error_statistics(parsed)
     if "errorstats" in parsed.sections:
         found["rejected_calls_misconf"] = errors.get("MISCONF", 0)
@@ -140,12 +144,17 @@ def wanted_fields(parsed: ParsedInfo) -> dict[str, Value]:
 
 def key_count(parsed: ParsedInfo) -> int:
     """Keys of all databases (``db0:keys=1,expires=0,avg_ttl=0``)."""
-    total = 0
+    return sum(keys_by_database(parsed).values())
+
+
+def keys_by_database(parsed: ParsedInfo) -> dict[str, int]:
+    """Keys of each database that has any, by its number as text."""
+    counts = {}
     for name, value in parsed.fields.items():
         match = _KEY_COUNT.search(value) if _DATABASE.match(name) else None
         if match:
-            total += int(match.group(1))
-    return total
+            counts[name[len("db") :]] = int(match.group(1))
+    return counts
 
 
 def error_statistics(parsed: ParsedInfo) -> dict[str, int]:

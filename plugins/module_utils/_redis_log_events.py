@@ -215,6 +215,13 @@ _RULES: tuple[tuple[str, str, str, t.Callable[[t.Match[str]], Fields]], ...] = (
         "replica_sync_failed",
         _sync_failed,
     ),
+    *(
+        # What is in memory is dropped, and is the master's afterwards. PRIMARY: Valkey 9; SLAVE: before 5.0.
+        (word, rf"{word} <-> (?:REPLICA|SLAVE) sync: {text}.{{0,100}}", "full_sync_loaded", _nothing)
+        for word in ("MASTER", "PRIMARY")
+        for text in ("Finished (?:with success|successfully)", "Flushing old data", "Swapping active DB with loaded DB")
+    ),
+    ("RDB", r"RDB signature and version check passed\. Flushing old data", "full_sync_loaded", _nothing),
     # --- append only file
     (
         "Background",
@@ -365,6 +372,9 @@ NEEDLES: dict[bytes, int] = {
     b"killing fork child": 0,
     b"BGSAVE": 0,
     b"in background: fork": 0,
+    b"sync: F": 0,
+    b"sync: Swapping": 0,
+    b"Flushing old data": 0,
     b"AOF f": 0,
     b"AOF write": 0,
     b"crashed by": 0,

@@ -2468,6 +2468,11 @@ evidence:
                       returned: always
                       type: int
                       sample: 20
+                    database:
+                      description: Number of that database. V(null) where it has none.
+                      returned: always
+                      type: int
+                      sample: 0
             users:
               description: Who else uses the directory, among all processes of the host.
               returned: always

@@ -1831,6 +1831,11 @@ instances:
                   returned: always
                   type: int
                   sample: 20
+                database:
+                  description: Number of that database. V(null) where it has none.
+                  returned: always
+                  type: int
+                  sample: 0
         users:
           description: Who else uses the directory, among all processes of the host.
           returned: always

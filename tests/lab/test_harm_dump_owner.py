@@ -1,7 +1,7 @@
 # Copyright (c) 2026, redisops.persistence contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An ordinary dump is its server's own: no judgement of real files raises a false alarm."""
+"""An ordinary dump is its server's own, without a false alarm; what may be another's or another content is not."""
 
 from __future__ import annotations
 
@@ -82,6 +82,31 @@ def from_backup(bench: Bench) -> Server:
     return server.start()
 
 
+def synced_without_a_save(bench: Bench) -> Server:
+    """Its own save, then a master's data in memory, and nothing of that in the file. It is a master again."""
+    server = saves(bench.start(keys=50))
+    kept = server.dump.read_bytes()
+    times = server.dump.stat()
+    master = bench.start(keys=50)
+    time.sleep(1.2)
+    server.call("CONFIG", "SET", "repl-diskless-load", "swapdb")
+    master.call("CONFIG", "SET", "repl-diskless-sync", "yes")
+    master.call("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    server.call("REPLICAOF", "127.0.0.1", master.port)
+    until(lambda: server.info("replication")["master_link_status"] == "up", "the replica does not sync")
+    server.call("REPLICAOF", "NO", "ONE")
+    assert (server.dump.read_bytes(), server.dump.stat().st_ctime) == (kept, times.st_ctime)
+    return server
+
+
+def beside_an_aof(bench: Bench) -> Server:
+    """The earlier process's save; this one has loaded its AOF."""
+    server = saves(bench.start(appendonly="yes"))
+    time.sleep(1.2)
+    server.stop()
+    return server.start()
+
+
 def flushed(bench: Bench) -> Server:
     """It writes the empty dump itself."""
     server = saves(bench.start())
@@ -102,10 +127,8 @@ OWN: tuple[t.Callable[[Bench], Server], ...] = (
     saved_in_foreground,
     saved_then_failed,
     saved_slowly,
-    touched,
     restarted,
     restarted_without_log,
-    restarted_then_failed_and_touched,
     from_backup,
     flushed,
     received,
@@ -122,5 +145,29 @@ def test_an_ordinary_dump_is_its_servers_own(
     bench = bench_of(kind)
     server = arrange(bench)
     document = judge(gather([server]))[0]
-    assert (document["dump"]["owner"], document["dump"]["much_larger"]) == ("own", False), document["dump"]
-    assert "dump_not_ours" not in [risk["id"] for risk in document["risks"]]
+    # Redis 6.2 does not count what it loads: without a log nothing shows that it has loaded this file.
+    uncounted = arrange is restarted_without_log and kind.version < (7, 0)
+    owner = "unknown" if uncounted else "own"
+    assert (document["dump"]["owner"], document["dump"]["much_larger"]) == (owner, False), document["dump"]
+    assert ("dump_not_ours" in [risk["id"] for risk in document["risks"]]) is uncounted
+
+
+NOT_SHOWN: tuple[t.Callable[[Bench], Server], ...] = (
+    touched,
+    restarted_then_failed_and_touched,
+    synced_without_a_save,
+    beside_an_aof,
+)
+
+
+@pytest.mark.parametrize("arrange", NOT_SHOWN, ids=lambda arrange: arrange.__name__)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.id)
+def test_what_may_have_another_content_is_not_called_its_own(
+    kind: ServerKind, arrange: t.Callable[[Bench], Server], bench_of: t.Callable[[ServerKind], Bench]
+) -> None:
+    if not is_root():
+        pytest.skip("needs root")
+    server = arrange(bench_of(kind))
+    document = judge(gather([server]))[0]
+    assert (document["dump"]["owner"], document["dump"]["much_larger"]) == ("unknown", False), document["dump"]
+    assert "dump_not_ours" in [risk["id"] for risk in document["risks"]]

@@ -44,7 +44,7 @@ def test_recorded_servers(name: str, identity: tuple[str, str], compatible: str)
 
 
 def test_only_fields_of_the_schema_are_kept() -> None:
-    allowed = _info.WANTED_FIELDS | {"key_count", "rejected_calls_misconf"}
+    allowed = _info.WANTED_FIELDS | {"key_count", "keys_by_database", "rejected_calls_misconf"}
     assert set(_info.wanted_fields(parsed("info_valkey_9.1.2.txt"))) <= allowed
 
 
@@ -79,6 +79,7 @@ def test_numbers_and_text() -> None:
     assert _info.wanted_fields(info) == {
         "current_fork_perc": 12.5,
         "key_count": 7,
+        "keys_by_database": {"0": 5, "11": 2},
         "master_host": "10",
         "rdb_last_bgsave_time_sec": -1,
         "rejected_calls_misconf": 3,

@@ -134,6 +134,12 @@ MESSAGES = [
         {"target": "replicas"},
     ),
     ("Starting BGSAVE for SYNC with target: slaves sockets", "replica_sync_started", {"target": "replicas"}),
+    ("MASTER <-> REPLICA sync: Finished with success", "full_sync_loaded", {}),
+    ("MASTER <-> SLAVE sync: Finished with success", "full_sync_loaded", {}),
+    ("PRIMARY <-> REPLICA sync: Finished with success", "full_sync_loaded", {}),
+    ("MASTER <-> REPLICA sync: Flushing old data", "full_sync_loaded", {}),
+    ("MASTER <-> REPLICA sync: Swapping active DB with loaded DB", "full_sync_loaded", {}),
+    ("RDB signature and version check passed. Flushing old data", "full_sync_loaded", {}),
     ("BGSAVE for replication failed", "replica_sync_failed", {}),
     ("SYNC failed. BGSAVE child returned an error", "replica_sync_failed", {}),
     (
