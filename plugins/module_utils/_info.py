@@ -28,8 +28,8 @@ WANTED_FIELDS = frozenset(
     aof_last_write_status aof_last_cow_size aof_current_size aof_base_size aof_rewrites_consecutive_failures
     latest_fork_usec total_forks used_memory used_memory_rss used_memory_peak used_memory_dataset used_memory_overhead
     maxmemory maxmemory_policy total_system_memory mem_fragmentation_ratio mem_allocator connected_slaves master_host
-    master_link_status master_sync_in_progress master_replid2 connected_clients instantaneous_ops_per_sec total_commands_processed
-    instantaneous_input_kbps total_net_input_bytes
+    master_link_status master_sync_in_progress master_replid2 connected_clients instantaneous_ops_per_sec
+    total_commands_processed instantaneous_input_kbps total_net_input_bytes
     expired_keys evicted_keys redis_mode os process_supervised shutdown_in_milliseconds last_error cluster_enabled
     """.split()
 )

@@ -101,7 +101,7 @@ def synced_without_a_save(bench: Bench) -> Server:
 
 def beside_an_aof(bench: Bench) -> Server:
     """The earlier process's save; this one has loaded its AOF."""
-    server = saves(bench.start(appendonly="yes"))
+    server = saves(bench.start(config={"appendonly": "yes"}))
     time.sleep(1.2)
     server.stop()
     return server.start()

@@ -144,7 +144,15 @@ SYNCED_LATER = event("full_sync_loaded", SAVED + 60)
 
 
 def judge(dump, info, **facts):
-    given = {"started_unix": START, "now_unix": NOW, "version": "7.0.15", "role": "master", "process_id": 7, "log_level": "notice", **facts}
+    given = {
+        "started_unix": START,
+        "now_unix": NOW,
+        "version": "7.0.15",
+        "role": "master",
+        "process_id": 7,
+        "log_level": "notice",
+        **facts,
+    }
     return judge_dump(DumpFacts(dump, info, **given))
 
 
@@ -242,7 +250,13 @@ CASES = [
     ),
     # nobody can tell
     ("its save, chmod or link since", "unknown", dump_of(SAVED, changed_unix=SAVED + 50), info_of(SAVED), {}),
-    ("a later file without a header", "unknown", dump_of(SAVED, header=None, changed_unix=SAVED + 9), info_of(SAVED), {}),
+    (
+        "a later file without a header",
+        "unknown",
+        dump_of(SAVED, header=None, changed_unix=SAVED + 9),
+        info_of(SAVED),
+        {},
+    ),
     ("neither header nor change", "unknown", dump_of(SAVED, header=None, changed_unix=None), info_of(SAVED), {}),
     ("a replica's save without a log", "unknown", dump_of(SAVED), info_of(SAVED), {"role": "replica"}),
     ("of a role that is not known", "unknown", dump_of(SAVED), info_of(SAVED), {"role": None}),
