@@ -581,7 +581,8 @@ class _Judge:
         events = self._events_of_process()
         after = self._after_last_load(events)
         loaded_unix = max(event["time_unix"] for event in events if event.get("event") == "rdb_age")
-        if self.changed is not None and self.changed > loaded_unix + SECOND_SLACK:
+        # A log of syslog's has whole seconds.
+        if self.changed is not None and self.changed > loaded_unix + 1 + TICK_SLACK:
             return "unknown", TOUCHED
         if self._source_of_last_load(events) is None:
             # The first sync that ends is the one that has brought this file.
