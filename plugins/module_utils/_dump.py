@@ -359,7 +359,8 @@ class _Judge:
         windows = self._saves()
         # What was loaded before a save of ours may be a backup by now: that save had other content.
         loaded = self._loaded_by_log(since=max((window.end for window in windows), default=None))
-        if loaded is True:
+        # A sync that came as a stream right after a save has nearly the same age, and has left that save's file there.
+        if loaded is True and not any(self._is_of(window) for window in windows):
             return self._owner_of_loaded()
         if windows:
             return self._owner_after_save(windows)
