@@ -359,7 +359,8 @@ class _Judge:
         windows = self._saves()
         # What was loaded before a save of ours may be a backup by now: that save had other content.
         loaded = self._loaded_by_log(since=max((window.end for window in windows), default=None))
-        if loaded is True:
+        # A sync that came as a stream right after a save has nearly the same age, and has left that save's file there.
+        if loaded is True and not any(self._is_of(window) for window in windows):
             return self._owner_of_loaded()
         if windows:
             return self._owner_after_save(windows)
@@ -581,7 +582,8 @@ class _Judge:
         events = self._events_of_process()
         after = self._after_last_load(events)
         loaded_unix = max(event["time_unix"] for event in events if event.get("event") == "rdb_age")
-        if self.changed is not None and self.changed > loaded_unix + SECOND_SLACK:
+        # A log of syslog's has whole seconds.
+        if self.changed is not None and self.changed > loaded_unix + 1 + TICK_SLACK:
             return "unknown", TOUCHED
         if self._source_of_last_load(events) is None:
             # The first sync that ends is the one that has brought this file.

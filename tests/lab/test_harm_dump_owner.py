@@ -65,7 +65,7 @@ def restarted_without_log(bench: Bench) -> Server:
 
 def restarted_then_failed_and_touched(bench: Bench) -> Server:
     server = restarted(bench)
-    time.sleep(1.2)
+    time.sleep(2)
     os.chown(server.dump, 0, 0)
     os.chown(server.directory, 0, 0)
     return fails(server)

@@ -296,6 +296,19 @@ CASES = [
             ],
         },
     ),
+    (
+        "a save, then at once a sync of nearly the same second",
+        "unknown",
+        dump_of(SAVED),
+        info_of(SAVED, **PROMOTED),
+        {
+            "events": [
+                *save_events(),
+                event("rdb_age", SAVED + 2.2, age_seconds=1),
+                event("full_sync_loaded", SAVED + 2.3),
+            ]
+        },
+    ),
     ("a sync that replid2 has forgotten", "unknown", dump_of(SAVED), info_of(SAVED), {"events": [SYNCED_LATER]}),
     (
         "loaded at the start, then a full sync",
