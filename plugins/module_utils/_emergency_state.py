@@ -73,8 +73,8 @@ def read_state(system: System, server_run_id: str) -> State | None:
     except StateFailure:
         return None
     for directory in directories():
-        if _is_trusted_directory(system.path(directory)):
-            state = parse_state(_read_own_file(system.path(f"{directory}/{name}")))
+        if is_trusted_directory(system.path(directory)):
+            state = parse_state(read_own_file(system.path(f"{directory}/{name}")))
             if state is not None and state.server_run_id == server_run_id:
                 return state
     return None
@@ -116,9 +116,9 @@ def write_state(system: System, state: State) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(place, name))
             continue
-        problem = _directory_problem(place, directory)
+        problem = directory_problem(place, directory)
         if problem is None:
-            problem = _replace_file(os.path.join(place, name), text)
+            problem = replace_file(os.path.join(place, name), text)
         if problem is None:
             written = True
         else:
@@ -127,7 +127,7 @@ def write_state(system: System, state: State) -> None:
         raise StateFailure(f"The state can't be kept ({'; '.join(problems)}).")
 
 
-def _replace_file(path: str, text: str) -> str | None:
+def replace_file(path: str, text: str) -> str | None:
     """What keeps the file from being written, or None."""
     temporary = f"{path}.{os.getpid()}"
     try:
@@ -158,12 +158,12 @@ def forget_old_states(system: System) -> None:
     """Remove what watchers left whose server went away, a day after their deadline. Call it with the lock held."""
     for directory in directories():
         place = system.path(directory)
-        if not _is_trusted_directory(place):
+        if not is_trusted_directory(place):
             continue
         for name in system.list_directory(directory)[:SWEEP_LIMIT]:
             if not re.match(r"emergency-[0-9A-Za-z]+\.json\Z", name):
                 continue
-            state = parse_state(_read_own_file(os.path.join(place, name)))
+            state = parse_state(read_own_file(os.path.join(place, name)))
             if state is None or watcher_is_alive(system, state):
                 continue
             if system.clock() - state.deadline_unix > OLD_SECONDS:
@@ -230,14 +230,14 @@ def _make_directory(system: System) -> str:
     problems = []
     for directory in directories():
         place = system.path(directory)
-        problem = _directory_problem(place, directory)
+        problem = directory_problem(place, directory)
         if problem is None:
             return place
         problems.append(f"{directory}: {problem}")
     raise StateFailure(f"There is no place for the state ({'; '.join(problems)}).")
 
 
-def _directory_problem(place: str, directory: str) -> str | None:
+def directory_problem(place: str, directory: str) -> str | None:
     """Make the directory where it is absent; what keeps it from being used, or None."""
     try:
         os.mkdir(place, 0o755 if directory.startswith("/run/") else 0o700)
@@ -245,12 +245,12 @@ def _directory_problem(place: str, directory: str) -> str | None:
         pass
     except OSError as error:
         return error.strerror or str(error)
-    if not _is_trusted_directory(place):
+    if not is_trusted_directory(place):
         return "not a directory of our own"
     return None if os.access(place, os.W_OK) else "can't be written"
 
 
-def _is_trusted_directory(place: str) -> bool:
+def is_trusted_directory(place: str) -> bool:
     """A directory (no link) of root or ourselves that nobody else can write to."""
     try:
         status = os.lstat(place)
@@ -263,7 +263,7 @@ def _is_trusted_directory(place: str) -> bool:
     )
 
 
-def _read_own_file(path: str) -> str | None:
+def read_own_file(path: str) -> str | None:
     """A file of root or ourselves that nobody else can write to."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -45,6 +45,7 @@ from ansible_collections.redisops.persistence.plugins.module_utils._mounts impor
     place_on_device,
     read_mounts,
 )
+from ansible_collections.redisops.persistence.plugins.module_utils._own_touch import changed_unix
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import (
     Step,
     Walk,
@@ -724,7 +725,7 @@ class _Reader:
             "is_mount_point": None if None in mount_ids else mount_ids[0] != mount_ids[1],
             "directory_empty": self._is_empty(handle) if stat.S_ISDIR(status.st_mode) else None,
             "attributes": read_attributes(handle)._asdict(),
-            "changed_unix": status.st_ctime,
+            "changed_unix": changed_unix(status),
             "device": device_name(status.st_dev),
             "inode": status.st_ino,
             "link_count": status.st_nlink,

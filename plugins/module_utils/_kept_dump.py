@@ -22,6 +22,11 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._dump import HEADER_BYTES, parse_rdb_header
 from ansible_collections.redisops.persistence.plugins.module_utils._filesystem import device_name, file_type, raw_names
+from ansible_collections.redisops.persistence.plugins.module_utils._own_touch import (
+    changed_ns,
+    changed_unix,
+    note_touch,
+)
 from ansible_collections.redisops.persistence.plugins.module_utils._path_walk import reopen_path
 from ansible_collections.redisops.persistence.plugins.module_utils._save_guard import size_text
 
@@ -48,13 +53,17 @@ class Seen(t.NamedTuple):
 
 
 class Kept(t.NamedTuple):
-    """What was kept: ``method`` is ``link`` or ``copy``; ``device`` and ``inode`` are those of the kept file."""
+    """What was kept: ``method`` is ``link`` or ``copy``; ``device`` and ``inode`` are those of the kept file.
+
+    :ivar changed_ns: when anybody but us has last changed the original (``_own_touch``); None for a copy.
+    """
 
     name: str
     method: str
     device: int
     inode: int
     original: Seen
+    changed_ns: int | None = None
 
 
 class CannotKeep(Exception):
@@ -85,7 +94,7 @@ def look_at_dump(directory: int, name: str) -> tuple[Seen | None, dict[str, t.An
         "type": file_type(status.st_mode),
         "size_bytes": status.st_size,
         "modified_unix": status.st_mtime,
-        "changed_unix": status.st_ctime,
+        "changed_unix": changed_unix(status),
         "device": device_name(status.st_dev),
         "inode": status.st_ino,
         "link_count": status.st_nlink,
@@ -178,6 +187,8 @@ def give_up(directory: int, kept: Kept) -> bool:
         if (beside.st_dev, beside.st_ino) != (kept.device, kept.inode):
             return False
         os.unlink(kept.name, dir_fd=directory)
+        if kept.changed_ns is not None:
+            note_touch(kept.changed_ns, os.stat(kept.original.name, dir_fd=directory, follow_symlinks=False))
     except OSError:
         return False
     return True
@@ -228,11 +239,12 @@ def _keep(directory: int, handle: int, seen: Seen, name: str, new_dump_bytes: in
 
 def _link(directory: int, handle: int, seen: Seen, name: str) -> Kept:
     """A second name for the open file itself, whatever its first name leads to by now. Raises OSError."""
+    before_ns = changed_ns(os.stat(handle))
     os.link(reopen_path(handle), name, dst_dir_fd=directory, follow_symlinks=True)
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if (status.st_dev, status.st_ino) != (seen.device, seen.inode):
         raise CannotKeep(f"What was kept as {name} was replaced by somebody at once: nothing is kept safely here.")
-    return Kept(name, "link", status.st_dev, status.st_ino, seen)
+    return Kept(name, "link", status.st_dev, status.st_ino, seen, before_ns)
 
 
 def _copy(directory: int, handle: int, seen: Seen, name: str) -> Kept:

@@ -24,17 +24,11 @@ import typing as t
 
 from ansible_collections.redisops.persistence.plugins.module_utils._client import Client, RedisFailure
 from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import (
-    _directory_problem as directory_problem,
-)
-from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import (
-    _read_own_file as read_own_file,
-)
-from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import (
-    _replace_file as replace_file,
-)
-from ansible_collections.redisops.persistence.plugins.module_utils._emergency_state import (
     directories,
+    directory_problem,
     process_start_ticks,
+    read_own_file,
+    replace_file,
 )
 from ansible_collections.redisops.persistence.plugins.module_utils._info import parse_info
 from ansible_collections.redisops.persistence.plugins.module_utils._system import System

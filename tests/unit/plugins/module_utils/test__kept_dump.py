@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.redisops.persistence.plugins.module_utils import _kept_dump
+from ansible_collections.redisops.persistence.plugins.module_utils import _kept_dump, _own_touch
 from ansible_collections.redisops.persistence.plugins.module_utils._kept_dump import (
     CannotKeep,
     HasChanged,
@@ -37,6 +37,14 @@ def directory(tmp_path: Path) -> t.Iterator[int]:
     handle = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     yield handle
     os.close(handle)
+
+
+@pytest.fixture(autouse=True)
+def notes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where is noted what was ours, instead of the host's place for it."""
+    place = tmp_path_factory.mktemp("notes")
+    monkeypatch.setattr(_own_touch, "directories", lambda: [str(place)])
+    return place
 
 
 def seen(directory: int, name: str = "dump.rdb") -> Seen:
@@ -221,6 +229,25 @@ def test_what_is_held_goes_or_stays(directory: int, tmp_path: Path) -> None:
     assert let_go(directory, held)
     assert os.listdir(tmp_path) == ["dump.rdb"]
     assert not let_go(directory, held)
+
+
+def test_a_save_that_failed_leaves_no_trace_in_the_times(directory: int, tmp_path: Path) -> None:
+    """Else the next run would find that somebody has moved or linked the file."""
+    before = look_at_dump(directory, "dump.rdb")[1]["changed_unix"]
+    for _time in range(2):
+        held = hold(directory, seen(directory), "held")
+        assert held is not None and give_up(directory, held)
+        assert (tmp_path / "dump.rdb").stat().st_ctime > before
+        assert look_at_dump(directory, "dump.rdb")[1]["changed_unix"] == pytest.approx(before, abs=1e-6)
+    (tmp_path / "dump.rdb").chmod(0o640)
+    assert look_at_dump(directory, "dump.rdb")[1]["changed_unix"] > before + 1e-6
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"before_ns": "x", "after_ns": 1}', "x" * 10_000])
+def test_a_broken_note_says_nothing(directory: int, tmp_path: Path, notes: Path, note: str) -> None:
+    status = (tmp_path / "dump.rdb").stat()
+    (notes / f"touched-{status.st_dev:x}-{status.st_ino:x}.json").write_text(note)
+    assert look_at_dump(directory, "dump.rdb")[1]["changed_unix"] == status.st_ctime
 
 
 def test_what_somebody_has_put_under_the_name_is_not_removed(directory: int, tmp_path: Path) -> None:
