@@ -44,6 +44,9 @@ SMALL_FILE_BYTES = 1024 * 1024
 # Levels at which a server logs its saves, loads and syncs.
 TELLING_LOG_LEVELS = ("notice", "verbose", "debug")
 
+# A save that fails here has replaced the file by a whole new one, and counts as none (7.0.3 and later).
+REPLACED_STAGE = "dir_fsync"
+
 WRITTEN_JUST_NOW = "It was written while this was looked at: a save has just ended, of whichever server."
 TOUCHED = "It was moved, linked or changed since: another file may have taken the place of this server's own."
 SYNCED_SINCE = (
@@ -388,7 +391,7 @@ class _Judge:
             attempt
             for attempt in self.facts.attempts
             if isinstance(attempt, t.Mapping)
-            and attempt.get("outcome") == "succeeded"
+            and (attempt.get("outcome") == "succeeded" or attempt.get("stage") == REPLACED_STAGE)
             and attempt.get("target") == "disk"
         ]
 
@@ -411,7 +414,8 @@ class _Judge:
             ended, began = _number(attempt, "ended_unix"), _number(attempt, "started_unix")
             if attempt.get("before_restart") or ended is None or ended < self.started - SECOND_SLACK:
                 continue
-            if self.last_save is not None and abs(self.last_save - ended) > 1 + SECOND_SLACK:
+            is_counted = attempt.get("stage") != REPLACED_STAGE
+            if is_counted and self.last_save is not None and abs(self.last_save - ended) > 1 + SECOND_SLACK:
                 # An earlier save, or the log is not up to date: what counts is the last one.
                 continue
             found.append(_Window(self.started if began is None else began, ended, began is not None))
@@ -447,11 +451,14 @@ class _Judge:
             return "foreign", f"It was written by version {version}, and this server is {self.facts.version}."
         if self.changed is None and self.created is None:
             return "unknown", "Neither its header nor the time of its last change could be read."
-        # The rename of the save itself is its last change.
-        if self.changed is not None and self.changed > max(window.end for window in windows) + TICK_SLACK:
-            return "unknown", TOUCHED
         events = self._events_of_process()
         at = self._save_in_log(events)
+        # The rename of the save itself is its last change. Where the log and the header agree on its first second, the
+        # owner, the mode or an attribute was changed since.
+        is_told_by_header = at is not None and self.created is not None and any(window.exact for window in windows)
+        is_touched = self.changed is not None and self.changed > max(window.end for window in windows) + TICK_SLACK
+        if is_touched and not is_told_by_header:
+            return "unknown", TOUCHED
         if at is None:
             begin = max(window.begin for window in windows)
             after = [event for event in events if event["time_unix"] >= begin]
@@ -581,10 +588,6 @@ class _Judge:
         """Of the file whose age is the last in the log."""
         events = self._events_of_process()
         after = self._after_last_load(events)
-        loaded_unix = max(event["time_unix"] for event in events if event.get("event") == "rdb_age")
-        # A log of syslog's has whole seconds.
-        if self.changed is not None and self.changed > loaded_unix + 1 + TICK_SLACK:
-            return "unknown", TOUCHED
         if self._source_of_last_load(events) is None:
             # The first sync that ends is the one that has brought this file.
             ends = [at for at, event in enumerate(after) if event.get("event") == "full_sync_loaded"]

@@ -132,6 +132,8 @@ OWN: tuple[t.Callable[[Bench], Server], ...] = (
     from_backup,
     flushed,
     received,
+    touched,
+    restarted_then_failed_and_touched,
 )
 
 
@@ -153,8 +155,6 @@ def test_an_ordinary_dump_is_its_servers_own(
 
 
 NOT_SHOWN: tuple[t.Callable[[Bench], Server], ...] = (
-    touched,
-    restarted_then_failed_and_touched,
     synced_without_a_save,
     beside_an_aof,
 )

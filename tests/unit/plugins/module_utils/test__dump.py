@@ -249,6 +249,20 @@ CASES = [
         {},
     ),
     # nobody can tell
+    (
+        "its save by the log, chmod since",
+        "own",
+        dump_of(SAVED, changed_unix=SAVED + 50),
+        info_of(SAVED),
+        {"events": save_events(), "attempts": [attempt(SAVED - 0.2, SAVED + 0.4)]},
+    ),
+    (
+        "its save, of which only the directory was not synced",
+        "own",
+        dump_of(SAVED),
+        info_of(SAVED - 500, **FAILED),
+        {"attempts": [attempt(SAVED - 0.2, SAVED + 1, outcome="failed", stage="dir_fsync")]},
+    ),
     ("its save, chmod or link since", "unknown", dump_of(SAVED, changed_unix=SAVED + 50), info_of(SAVED), {}),
     (
         "a later file without a header",
@@ -337,7 +351,7 @@ CASES = [
     ("loaded by keys, promoted", "unknown", OLD, info_of(START, **LOADED, **PROMOTED), IN_PLACE),
     (
         "loaded, moved or chmod since",
-        "unknown",
+        "own",
         dump_of(START - 5000, changed_unix=START + 100),
         info_of(START, **LOADED),
         {"events": started(*age(5000)), **IN_PLACE},
