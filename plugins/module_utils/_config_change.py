@@ -452,7 +452,8 @@ class _Run:
 
     def _check_losses(self, place: ConfigPlace, file: ConfigurationFile, drift: Drift) -> FileState:
         """The file as it is. Raises where a rewrite would lose or open something, whoever asks for it."""
-        assert self._pid is not None
+        if self._pid is None:
+            raise AssertionError("a file is only looked at where the process is known")
         try:
             if place.is_link():
                 raise ConfigFailure(f"{file.path}: {WHY_NO_LINK}")

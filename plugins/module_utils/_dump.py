@@ -47,6 +47,7 @@ TELLING_LOG_LEVELS = ("notice", "verbose", "debug")
 # A save that fails here has replaced the file by a whole new one, and counts as none (7.0.3 and later).
 REPLACED_STAGE = "dir_fsync"
 
+LOOKED_AT = "Nothing is judged by times before it was seen that they are known."
 WRITTEN_JUST_NOW = "It was written while this was looked at: a save has just ended, of whichever server."
 TOUCHED = "It was moved, linked or changed since: another file may have taken the place of this server's own."
 SYNCED_SINCE = (
@@ -397,7 +398,8 @@ class _Judge:
 
     def _had_a_save(self) -> bool | None:
         """Has this process saved? None where INFO leaves it open."""
-        assert self.started is not None
+        if self.started is None:
+            raise AssertionError(LOOKED_AT)
         if self.last_save is None:
             return None
         if self.last_save > self.started + START_SLACK_SECONDS:
@@ -408,7 +410,8 @@ class _Judge:
 
     def _saves(self) -> list[_Window]:
         """Where the last save of this process may lie; the newest by the log, and what INFO says."""
-        assert self.started is not None
+        if self.started is None:
+            raise AssertionError(LOOKED_AT)
         found = []
         for attempt in self._own_successes():
             ended, began = _number(attempt, "ended_unix"), _number(attempt, "started_unix")
@@ -427,7 +430,8 @@ class _Judge:
         return found
 
     def _owner_after_save(self, windows: list[_Window]) -> tuple[str, str]:
-        assert self.modified is not None and self.started is not None
+        if self.modified is None or self.started is None:
+            raise AssertionError(LOOKED_AT)
         fitting = [window for window in windows if self._is_of(window)]
         if fitting:
             return self._owner_of_saved(fitting)
@@ -507,7 +511,8 @@ class _Judge:
         return None
 
     def _is_of(self, window: _Window) -> bool:
-        assert self.modified is not None
+        if self.modified is None:
+            raise AssertionError(LOOKED_AT)
         end = window.end + TICK_SLACK
         if self.modified > end or self.modified < window.begin - SECOND_SLACK:
             return False
@@ -533,7 +538,8 @@ class _Judge:
     # -- loaded by this process
 
     def _events_of_process(self) -> list[Mapping]:
-        assert self.started is not None
+        if self.started is None:
+            raise AssertionError(LOOKED_AT)
         found = []
         for event in self.facts.events:
             time, pid = _number(event, "time_unix"), _number(event, "pid")
@@ -605,12 +611,14 @@ class _Judge:
 
     def _is_older_than_start(self) -> bool:
         """Was the file there before the start, and has nobody touched it since?"""
-        assert self.modified is not None and self.started is not None
+        if self.modified is None or self.started is None:
+            raise AssertionError(LOOKED_AT)
         times = [self.modified, self.changed, self.modified if self.created is None else self.created]
         return all(time is not None and time < self.started + 1 + TICK_SLACK for time in times)
 
     def _owner_without_save(self, loaded: bool | None) -> tuple[str, str]:
-        assert self.modified is not None and self.started is not None
+        if self.modified is None or self.started is None:
+            raise AssertionError(LOOKED_AT)
         if _is_on(self.info, "aof_enabled"):
             return self._owner_beside_aof()
         if loaded is False and self.keys_at_least != 0:

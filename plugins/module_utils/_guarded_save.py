@@ -264,7 +264,8 @@ class Guard:
             problem = self.judge()
             if problem is not None:
                 return problem
-            assert self.look is not None
+            if self.look is None:
+                raise AssertionError("what was judged was looked at")
             try:
                 if must_keep(self.objections, self.look.dump):
                     self._keep(self.look)

@@ -55,6 +55,7 @@ def change(server: Server, parameters: dict[str, t.Any], check_mode: bool = Fals
         "unix_socket": str(server.socket_path),
         "parameters": parameters,
         "expected": {},
+        "expected_in_file": {},
         "rewrite": "no",
         "own_parameters": [],
         "assumed": {},

@@ -160,7 +160,7 @@ def test_one_child_for_all_files_and_threads_and_none_is_left(reader: Reader) ->
 def test_a_child_that_was_killed_is_replaced(reader: Reader) -> None:
     path = reader.file("own", "1", UID)
     assert reader.read(path) == b"1"
-    (child,) = _read_as._CHILDREN._children.values()
+    child = next(iter(_read_as._CHILDREN._children.values()))
     os.kill(child._pid, 9)
     assert reader.read(path) == b"1"
     assert not os.path.exists(f"/proc/{child._pid}")
@@ -170,7 +170,7 @@ def test_a_child_that_was_killed_is_replaced(reader: Reader) -> None:
 def test_a_child_that_hangs_is_given_up_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     path = reader.file("own", "1", UID)
     assert reader.read(path) == b"1"
-    (child,) = _read_as._CHILDREN._children.values()
+    child = next(iter(_read_as._CHILDREN._children.values()))
     child._channel.settimeout(0.3)
     os.kill(child._pid, 19)
     for _time in range(3):

@@ -35,9 +35,9 @@ class Server(Client):
 
     kind = "redis-py"
 
-    def __init__(self, config: t.Mapping[str, str] = NO) -> None:
+    def __init__(self, config: t.Mapping[str, str] | None = None) -> None:
         super().__init__(ConnectionOptions())
-        self.config = dict(config)
+        self.config = dict(NO if config is None else config)
         self.commands: list[tuple[str, ...]] = []
         self.refuses: set[str] = set()
         self.is_gone = False
