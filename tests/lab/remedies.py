@@ -261,7 +261,7 @@ REMEDIES: tuple[Remedy, ...] = (
 GONE_EVERYWHERE = ("child_killed", "child_oom_killed_cgroup", "no_evidence")
 
 APART = {
-    "directory_mode_for_replica": "the server is told to keep no dump, so that nothing is saved: see test_harm_proof.py",
+    "directory_mode_for_replica": "the server is told to keep no dump, so nothing is saved: see test_harm_proof.py",
     "loading": "it is ready before a run comes to it",
     "access_control_denied": "no security module is in force on the machine of the lab, and remediation gathers itself",
     "child_oom_killed_host": "the kernel's record is made up, and remediation gathers itself",
