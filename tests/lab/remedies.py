@@ -221,7 +221,7 @@ REMEDIES: tuple[Remedy, ...] = (
     by_hand("io_error", "a disk with errors is not written to again"),
     gone("sync_unsupported"),
     gone("sync_invalid"),
-    gone("directory_sync"),
+    by_hand("directory_sync", "a disk with errors is not written to again, whichever call met them"),
     # rename
     opted_in("destination_is_directory", "destination", stays="the dump has its name now"),
     by_hand("destination_is_directory_with_files", "the files are somebody's"),
