@@ -148,7 +148,10 @@ def test_a_record_is_no_permission(broken: Server, tmp_path: Path, is_allowed_to
     """One that says that any directory may be changed, and that this one was somebody else's."""
     path = str(broken.directory)
     status = broken.directory.stat()
-    arguments = {"pid": broken.pid, "path": path, "uid": 65534, "gid": 65534, "allowed_dirs": ["/tmp", path]}
+    # As a rollback asks for it: what is put back gives nobody anything new.
+    accept = ["untrusted_server", "shared_directory", "foreign_files"]
+    arguments = {"pid": broken.pid, "path": path, "uid": 65534, "gid": 65534, "accept": accept}
+    arguments["allowed_dirs"] = ["/tmp", path]
     action = {"fix": "data_dir", "address": f"127.0.0.1:{broken.port}", "arguments": arguments, "changes": []}
     plan = {"run_id": "one", "record_path": new_record(tmp_path, "web-07"), "actions": [], "instances": []}
     lock = {"holder": {"expires_unix": time.time() + 3600}}
