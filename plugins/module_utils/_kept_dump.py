@@ -130,15 +130,8 @@ def keep(directory: int, seen: Seen, name: str, new_dump_bytes: int | None) -> K
     if not seen.is_regular:
         raise CannotKeep("What is in the dump's place is no ordinary file, and can't be kept beside. Move it away.")
     try:
-        handle, raw_name = _open(directory, seen.name)
-        if handle is None:
-            raise HasChanged
-        try:
-            if _seen(raw_name, os.stat(handle)) != seen:
-                raise HasChanged
+        with _judged_file(directory, seen) as handle:
             return _keep(directory, handle, seen, name, new_dump_bytes)
-        finally:
-            os.close(handle)
     except OSError as error:
         raise CannotKeep(f"The file in the dump's place can't be kept beside: {error.strerror}.") from None
 
@@ -149,17 +142,24 @@ def hold(directory: int, seen: Seen, name: str) -> Kept | None:
     It costs nothing and asks for no room: a save has the old file and the new one on disk anyway. Raises HasChanged.
     """
     try:
-        handle, raw_name = _open(directory, seen.name)
-        if handle is None:
-            raise HasChanged
-        try:
-            if _seen(raw_name, os.stat(handle)) != seen:
-                raise HasChanged
+        with _judged_file(directory, seen) as handle:
             return _link(directory, handle, seen, name)
-        finally:
-            os.close(handle)
     except (OSError, CannotKeep):
         return None
+
+
+@contextlib.contextmanager
+def _judged_file(directory: int, seen: Seen) -> t.Iterator[int]:
+    """A handle of the very file that was judged. Raises HasChanged, and OSError."""
+    handle, raw_name = _open(directory, seen.name)
+    if handle is None:
+        raise HasChanged
+    try:
+        if _seen(raw_name, os.stat(handle)) != seen:
+            raise HasChanged
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def let_go(directory: int, kept: Kept) -> bool:
